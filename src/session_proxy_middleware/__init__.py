@@ -1,0 +1,30 @@
+"""Mount live sessions (bots, agents, notebooks) into a web application."""
+
+from .errors import (
+    ConfigError,
+    Forbidden,
+    ProxyError,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from .models import Key, Principal, Request, Service, Session
+from .options import Limits, Timeouts
+from .proxy import SessionProxy
+from .stores.memory import MemoryStore
+
+__all__ = [
+    "ConfigError",
+    "Forbidden",
+    "Key",
+    "Limits",
+    "MemoryStore",
+    "Principal",
+    "ProxyError",
+    "Request",
+    "Service",
+    "Session",
+    "SessionProxy",
+    "StoreUnavailable",
+    "Timeouts",
+    "Unauthenticated",
+]

@@ -1,0 +1,67 @@
+"""Bulkheads: how many requests are in flight, and for whom."""
+
+from __future__ import annotations
+
+from threading import Lock
+
+from .errors import Draining, Overloaded, TooManyRequests
+from .models import Principal, Session
+from .options import Limits
+
+
+class Limiter:
+    """Counts requests from admission to the last byte of their reply.
+
+    One lock for all counters: it is held for a few dictionary operations and never
+    across anything that waits, so it serves threads and event loops alike.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._per_session = limits.per_session
+        self._per_key = limits.per_key
+        self._total = limits.total
+        self._lock = Lock()
+        self._sessions: dict[str, int] = {}
+        self._keys: dict[str, int] = {}
+        self.draining = False
+        self.in_flight = 0
+
+    def enter(self, session: Session, principal: Principal) -> None:
+        """Take a place; every `enter` that returns needs one `leave`.
+
+        Raises:
+            Draining, Overloaded: the proxy takes no request at all.
+            TooManyRequests: the session or the key has as many as it may.
+        """
+        name, key = session.name, principal.id
+        with self._lock:
+            if self.draining:
+                raise Draining("shutting down")
+            if self._total is not None and self.in_flight >= self._total:
+                raise Overloaded(f"{self.in_flight} requests in flight")
+            of_session = self._sessions.get(name, 0)
+            if self._per_session is not None and of_session >= self._per_session:
+                raise TooManyRequests(f"{of_session} in flight for the session")
+            if self._per_key is not None:
+                of_key = self._keys.get(key, 0)
+                if of_key >= self._per_key:
+                    raise TooManyRequests(f"{of_key} in flight for the key")
+                self._keys[key] = of_key + 1
+            self._sessions[name] = of_session + 1
+            self.in_flight += 1
+
+    def leave(self, session: Session, principal: Principal) -> None:
+        """Give a place back."""
+        with self._lock:
+            self.in_flight -= 1
+            _decrease(self._sessions, session.name)
+            if self._per_key is not None:
+                _decrease(self._keys, principal.id)
+
+
+def _decrease(counts: dict[str, int], name: str) -> None:
+    left = counts[name] - 1
+    if left:
+        counts[name] = left
+    else:
+        del counts[name]

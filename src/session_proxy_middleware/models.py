@@ -1,0 +1,192 @@
+"""Values that cross layers. They hold what was decided; they decide nothing.
+
+What is built at start-up is frozen; what is built once per request uses slots
+alone, because a frozen dataclass costs twice as much to build.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Field = tuple[bytes, bytes]
+"""One header field: lower-case name, value as received."""
+
+Headers = list[Field]
+"""Header fields in the order they came, duplicates kept."""
+
+
+@dataclass(slots=True)
+class Route:
+    """Where a request wants to go, as read from its path."""
+
+    service: str
+    session_id: str | None
+    """The canonical id, or None when it has not the shape of one."""
+    target: bytes | None
+    """The session's path as the client spelled it, from its first `/` on; None
+    when the path has the route's shape only after decoding."""
+    public: bytes
+    """The public path of the session, without a trailing slash."""
+
+
+@dataclass(slots=True)
+class Request:
+    """What the client asked, before any decision.
+
+    An `Authenticator` reads it; `context` is the ASGI scope or the WSGI environ,
+    for what the host's own middleware has put there.
+    """
+
+    method: str
+    route: Route
+    query: bytes | None
+    """The query as sent, without its `?`; None when there is none."""
+    headers: Headers
+    client: str | None
+    """The client's address as the server tells it."""
+    scheme: str
+    http_version: str
+    context: Mapping[str, Any]
+    id: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The first value of a header field, or None. `name` in any case."""
+        wanted = name.lower().encode("latin-1")
+        for key, value in self.headers:
+            if key == wanted:
+                return value.decode("latin-1")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Principal:
+    """Who calls, and what they may use.
+
+    `services` are names or globs (`*`, `bot-*`); `methods` and `paths` restrict
+    within a session and None means no restriction. A path scope `/status` admits
+    `/status` and what lies below it, compared after decoding once.
+    """
+
+    id: str
+    services: tuple[str, ...] = ("*",)
+    methods: frozenset[str] | None = None
+    paths: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A public API key. Only its SHA-256 is kept; `secret` is set once, on the
+    value that `keys.create` returns. Times are seconds since the epoch."""
+
+    id: str
+    digest: bytes = field(repr=False)
+    principal: Principal
+    not_before: float | None = None
+    expires_at: float | None = None
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A named kind of session. One that is not ready answers `PCC-1001`."""
+
+    name: str
+    ready: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a connection goes: scheme `http`, `https` or `unix`, and the address."""
+
+    scheme: str
+    host: str
+    """Host name or address without brackets; the socket's path for `unix`."""
+    port: int
+    authority: bytes
+    """What the `Host` field says; the default port of the scheme is left out."""
+
+    @property
+    def url(self) -> str:
+        """The origin as text, unique per address."""
+        if self.scheme == "unix":
+            return f"unix://{self.host}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A running session and the address it listens on.
+
+    `epoch` differs between any two registrations, so a connection made for one is
+    never used for another (DESIGN section 6).
+    """
+
+    id: str
+    service: str
+    origin: Origin
+    base_path: bytes
+    epoch: int
+    name: str = field(init=False)
+    """`service/id`: what limits and records count by."""
+    pool_key: tuple[str, int] = field(init=False, repr=False)
+    id_bytes: bytes = field(init=False, repr=False)
+    host_field: Field = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "name", f"{self.service}/{self.id}")
+        put(self, "pool_key", (self.origin.url, self.epoch))
+        put(self, "id_bytes", self.id.encode("ascii"))
+        put(self, "host_field", (b"host", self.origin.authority))
+
+    @property
+    def upstream(self) -> str:
+        """The address as registered, base path included."""
+        base = self.base_path.decode("ascii")
+        if self.origin.scheme == "unix" and base:
+            return f"{self.origin.url}:{base}"
+        return self.origin.url + base
+
+
+@dataclass(slots=True)
+class Outbound:
+    """The request as the session will get it: filtered, with our fields added.
+
+    Framing is not among `headers`: `has_body` says whether a body follows and
+    `length` how many bytes, None when that is not known beforehand.
+    """
+
+    session: Session
+    method: bytes
+    target: bytes
+    headers: Headers
+    has_body: bool
+    length: int | None
+
+
+@dataclass(slots=True)
+class Reply:
+    """What the client gets. `body` is whole; None stands for the response of the
+    round trip that came before, streamed."""
+
+    status: int
+    headers: Headers
+    body: bytes | None
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a reply ended, told by the driver to the flow that waits for it.
+
+    `reason` is one word: `completed`, `client_disconnected`, or the slug of what
+    broke it off. Times are seconds from the start of the request.
+    """
+
+    reason: str
+    bytes_received: int
+    bytes_sent: int
+    headers_after: float
+    total: float

@@ -1,0 +1,128 @@
+"""The two crossings: request to session, response to client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..errors import ConfigError, UpstreamProtocolError
+from ..models import Field, Headers, Outbound, Reply, Request, Session
+from . import forwarded, location
+from .headers import HOP_BY_HOP, HeaderRules, RequestFields, named_by
+
+_VIA: Field = (b"via", b"1.1 session-proxy")
+# RFC 9110 §8.6: a request with content semantics says so even when it is empty.
+_SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
+_BODILESS = frozenset({204, 304})
+
+_KEEP, _DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(6)
+_RESPONSE_ACTIONS = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    # The host server's own; a second one would be a contradiction.
+    b"date": _DROP,
+    b"server": _DROP,
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"content-location": _LOCATION,
+    b"location": _LOCATION,
+    b"x-request-id": _ID,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderPolicy:
+    """How header fields cross. Built once; wrong values raise `ConfigError`."""
+
+    rules: HeaderRules = field(init=False, repr=False)
+    forwarded: str = "set"
+    session_id_header: str = "x-daily-session-id"
+    max_fields: int = 200
+    max_bytes: int = 65_536
+    session_id_name: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        forwarded.checked(self.forwarded)
+        name = self.session_id_header
+        if not isinstance(name, str) or not name.replace("-", "").isalnum():
+            raise ConfigError(
+                "session_id_header must be a header name like 'x-daily-session-id', "
+                f"not {name!r}"
+            )
+        platform = name.lower().encode()
+        object.__setattr__(self, "session_id_name", platform)
+        object.__setattr__(
+            self,
+            "rules",
+            HeaderRules(
+                platform=platform,
+                max_fields=self.max_fields,
+                max_bytes=self.max_bytes,
+            ),
+        )
+
+
+def outbound(
+    request: Request,
+    fields: RequestFields,
+    session: Session,
+    policy: HeaderPolicy,
+    framing: tuple[bool, int | None],
+) -> Outbound:
+    """The request as the session will get it."""
+    headers: Headers = [session.host_field]
+    headers += fields.kept
+    headers += forwarded.forwarded(
+        policy.forwarded, request, fields.host(), fields.forwarded
+    )
+    headers += (
+        (b"x-request-id", request.id),
+        _VIA,
+        (policy.session_id_name, session.id_bytes),
+    )
+    target = session.base_path + (request.route.target or b"/")
+    if request.query is not None:
+        target += b"?" + request.query
+    has_body, length = framing
+    if length is None and not has_body and request.method in _SAYS_ZERO:
+        length = 0
+    return Outbound(
+        session, request.method.encode("ascii"), target, headers, has_body, length
+    )
+
+
+def inbound(status: int, headers: Headers, request: Request, session: Session) -> Reply:
+    """The only way from what the session said to what the client gets.
+
+    Raises:
+        UpstreamProtocolError: a status that no final response has.
+    """
+    if not 200 <= status <= 599:
+        raise UpstreamProtocolError(f"status {status}")
+    kept: Headers = []
+    keep = kept.append
+    connection: list[bytes] = []
+    has_id = False
+    actions = _RESPONSE_ACTIONS
+    for each in headers:
+        name = each[0]
+        action = actions.get(name, _KEEP)
+        if action == _KEEP:
+            # Only an answer of the proxy's own says so.
+            if not name.startswith(b"x-session-proxy-"):
+                keep(each)
+        elif action == _LENGTH:
+            # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
+            if status not in _BODILESS:
+                keep(each)
+        elif action == _LOCATION:
+            keep((name, location.rewritten(each[1], session, request.route.public)))
+        elif action == _ID:
+            has_id = True
+            keep(each)
+        elif action == _CONNECTION:
+            connection.append(each[1])
+    if connection and (named := named_by(connection)):
+        kept = [each for each in kept if each[0] not in named]
+        has_id = has_id and b"x-request-id" not in named
+    if not has_id:
+        kept.append((b"x-request-id", request.id))
+    return Reply(status, kept, None)

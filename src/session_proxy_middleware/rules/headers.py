@@ -1,0 +1,234 @@
+"""Which header fields survive this hop, in one pass over them.
+
+Each name is classified once and remembered, in a memo that cannot grow without
+bound; the pass itself is one dict look-up a field.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ..errors import HeadersTooLarge, MalformedHeaders
+from ..models import Headers, Request
+
+# RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:~+/=@-]{1,200}")
+_LENGTH = re.compile(rb"[0-9]{1,19}")
+_MEMO = 4096
+
+(
+    KEEP,
+    DROP,
+    MALFORMED,
+    CONNECTION,
+    UPGRADE,
+    AUTHORIZATION,
+    HOST,
+    LENGTH,
+    ENCODING,
+    ID,
+    FORWARDED,
+) = range(11)
+_SPECIAL = {
+    b"authorization": AUTHORIZATION,
+    b"connection": CONNECTION,
+    b"content-length": LENGTH,
+    b"expect": DROP,
+    b"forwarded": FORWARDED,
+    b"host": HOST,
+    b"transfer-encoding": ENCODING,
+    b"upgrade": UPGRADE,
+    b"x-request-id": ID,
+}
+# Fields whose `_` spelling a CGI-like session would take for the real one
+# (CVE-2025-64484, CVE-2026-52845).
+_NO_ALIAS = (AUTHORIZATION, DROP, FORWARDED, HOST, ID, LENGTH, ENCODING)
+
+
+class RequestFields:
+    """A request's header fields, told apart."""
+
+    __slots__ = (
+        "authorization",
+        "encodings",
+        "forwarded",
+        "hosts",
+        "kept",
+        "lengths",
+        "named",
+        "request_ids",
+        "websocket",
+    )
+
+    def __init__(self) -> None:
+        self.kept: Headers = []
+        self.authorization: list[bytes] = []
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.encodings: list[bytes] = []
+        self.request_ids: list[bytes] = []
+        self.forwarded: Headers = []
+        self.named: frozenset[bytes] = frozenset()
+        self.websocket = False
+
+    def request_id(self) -> bytes | None:
+        """The client's own request id, when it sent one that is fit to pass on."""
+        if len(self.request_ids) != 1 or not _REQUEST_ID.fullmatch(self.request_ids[0]):
+            return None
+        return self.request_ids[0]
+
+    def host(self) -> bytes | None:
+        """The Host field, or None.
+
+        Raises:
+            MalformedHeaders: there are several (RFC 9112 §3.2), also joined into
+                one by the server.
+        """
+        if not self.hosts:
+            return None
+        if len(self.hosts) > 1 or b"," in self.hosts[0]:
+            raise MalformedHeaders("more than one Host field")
+        return self.hosts[0]
+
+    def framing(self, http_version: str) -> tuple[bool, int | None]:
+        """Whether a body follows, and its length where that is declared.
+
+        Raises:
+            MalformedHeaders: lengths that disagree or are none, a length beside a
+                transfer coding, or a coding other than `chunked` (RFC 9112 §6.1,
+                §6.3): what one server forgives another reads differently.
+        """
+        if self.encodings:
+            if len(self.encodings) > 1 or self.encodings[0].lower() != b"chunked":
+                raise MalformedHeaders("a transfer coding other than chunked")
+            if self.lengths:
+                raise MalformedHeaders("Content-Length beside Transfer-Encoding")
+            if http_version != "1.1":
+                raise MalformedHeaders("Transfer-Encoding is of HTTP/1.1 alone")
+            return True, None
+        if self.lengths:
+            if len(self.lengths) > 1 or not _LENGTH.fullmatch(self.lengths[0]):
+                raise MalformedHeaders("Content-Length is not one number")
+            length = int(self.lengths[0])
+            return length > 0, length
+        # HTTP/2 and later frame bodies without a header field.
+        return http_version[0] not in "01", None
+
+
+class HeaderRules:
+    """Sorts the fields of requests and of responses.
+
+    `platform` is the name of the field that only the platform may set, like
+    `x-daily-session-id`.
+    """
+
+    def __init__(self, *, platform: bytes, max_fields: int, max_bytes: int) -> None:
+        self._platform = platform
+        self._max_fields = max_fields
+        self._max_bytes = max_bytes
+        self._memo: dict[bytes, int] = {}
+
+    def sift(self, request: Request) -> RequestFields:
+        """One pass over a request's fields.
+
+        Raises:
+            HeadersTooLarge: over the limits, told before anything else is looked at
+                (CVE-2025-14550).
+            MalformedHeaders: a name that is not a token.
+        """
+        headers = request.headers
+        if len(headers) > self._max_fields:
+            raise HeadersTooLarge(f"{len(headers)} fields")
+        memo = self._memo
+        fields = RequestFields()
+        keep = fields.kept.append
+        size = 0
+        for field in headers:
+            name, value = field
+            size += len(name) + len(value)
+            action = memo.get(name)
+            if action is None:
+                action = self._learn(name)
+            if action == KEEP:
+                keep(field)
+            elif action != DROP:
+                self._set_aside(fields, action, name, value)
+        if size > self._max_bytes:
+            raise HeadersTooLarge(f"{size} bytes")
+        if fields.named:
+            fields.kept = [each for each in fields.kept if each[0] not in fields.named]
+        return fields
+
+    def _set_aside(
+        self, fields: RequestFields, action: int, name: bytes, value: bytes
+    ) -> None:
+        if action == HOST:
+            fields.hosts.append(value)
+        elif action == AUTHORIZATION:
+            fields.authorization.append(value)
+        elif action == CONNECTION:
+            # Removed before our own are added, or "Connection: x-forwarded-for"
+            # would delete those (CVE-2024-45410).
+            fields.named |= named_by([value])
+        elif action == LENGTH:
+            fields.lengths.append(value)
+        elif action == ENCODING:
+            fields.encodings.append(value)
+        elif action == ID:
+            fields.request_ids.append(value)
+        elif action == UPGRADE:
+            # RFC 6455 §4.1: the handshake of a WebSocket, in any case.
+            fields.websocket |= value.strip().lower() == b"websocket"
+        elif action == FORWARDED:
+            fields.forwarded.append((name, value))
+        else:
+            raise MalformedHeaders("a field name that is not a token")
+
+    def _learn(self, name: bytes) -> int:
+        action = self._classify(name)
+        if len(self._memo) < _MEMO:
+            self._memo[name] = action
+        return action
+
+    def _classify(self, name: bytes) -> int:
+        if _TOKEN.fullmatch(name) is None:
+            return MALFORMED
+        name = name.lower()
+        action = self._classify_plain(name)
+        if action == KEEP and b"_" in name:
+            alias = self._classify_plain(name.replace(b"_", b"-"))
+            return DROP if alias in _NO_ALIAS else KEEP
+        return action
+
+    def _classify_plain(self, name: bytes) -> int:
+        if name in _SPECIAL:
+            return _SPECIAL[name]
+        if name.startswith(b"x-forwarded-"):
+            return FORWARDED
+        platform = (b"x-daily-", b"x-session-proxy-")
+        if name in HOP_BY_HOP or name == self._platform or name.startswith(platform):
+            return DROP
+        return KEEP
+
+
+def named_by(values: Iterable[bytes]) -> frozenset[bytes]:
+    """The end-to-end fields that Connection values name (RFC 9110 §7.6.1)."""
+    names = {option.strip().lower() for value in values for option in value.split(b",")}
+    return frozenset(names - HOP_BY_HOP - {b"", b"close"})

@@ -1,0 +1,123 @@
+"""Does this path belong to a session, and to which one?"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote, unquote
+
+from ..errors import ConfigError
+from ..models import Route
+
+UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+"""The default shape of a session id (RFC 9562 §4); case does not matter."""
+
+_UUID = re.compile(UUID)
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+# RFC 3986 §3.3: what a path may hold without being encoded.
+_PATH_SAFE = "/-._~!$&'()*+,;=:@"
+
+
+def canonical(session_id: str) -> str:
+    """The one spelling of a session id: a UUID in lower case, others as they are."""
+    return session_id.lower() if _UUID.fullmatch(session_id) else session_id
+
+
+def requote(path: str) -> bytes:
+    """A decoded path as it may stand in a request line."""
+    return quote(path.encode("utf-8", "surrogateescape"), safe=_PATH_SAFE).encode()
+
+
+def agrees(raw_path: bytes, path: str) -> bool:
+    """Whether `raw_path` is a spelling of `path`.
+
+    Servers differ in what they make of bytes beyond ASCII, so those are left out of
+    the comparison. A host's middleware that rewrote `path` alone is seen here: what
+    was decided on and what is forwarded must be the same (CVE-2026-40575).
+    """
+    raw = raw_path.decode("latin-1")
+    if raw == path:
+        return True
+    left = _BEYOND_ASCII.sub("", unquote(raw, errors="replace"))
+    return left == _BEYOND_ASCII.sub("", path)
+
+
+class RouteMatcher:
+    """Matches `{prefix}/{service}/sessions/{session_id}/{path}`.
+
+    Raises:
+        ConfigError: the prefix or the pattern cannot work.
+    """
+
+    MARK = "/sessions/"
+    """Without this in the decoded path there is no match; drivers look first."""
+
+    def __init__(self, prefix: str, session_id_pattern: str) -> None:
+        if not isinstance(prefix, str) or (
+            prefix and (not prefix.startswith("/") or prefix.endswith("/"))
+        ):
+            raise ConfigError(
+                "prefix must be empty or start with '/' and not end with one, "
+                f"like '/v1/public', not {prefix!r}"
+            )
+        if set(prefix.split("/")) & {".", ".."} or re.search(r"[%?#\\\s]", prefix):
+            raise ConfigError(
+                "prefix must be a plain decoded path without '%', '?', '#', '\\', "
+                f"spaces or dot segments, not {prefix!r}"
+            )
+        try:
+            self._id = re.compile(session_id_pattern)
+        except (re.error, TypeError) as error:
+            raise ConfigError(
+                f"session_id_pattern must be a regular expression: {error}"
+            ) from error
+        if self._id.fullmatch(""):
+            raise ConfigError("session_id_pattern must not match the empty string")
+        shape = r"/([^/]+)/sessions/([^/]+)(/.*)"
+        self._decoded = re.compile(re.escape(prefix) + shape, re.DOTALL)
+        self._raw = re.compile(re.escape(requote(prefix)) + shape.encode(), re.DOTALL)
+
+    def __call__(
+        self, path: str, raw_path: bytes | None, root_path: str = ""
+    ) -> Route | None:
+        """The route, or None when the path is the host application's.
+
+        `path` is decoded; `raw_path` as the client sent it, where the server gives
+        it. Both may or may not begin with `root_path` (servers differ). The raw
+        spelling decides what a segment is, so an encoded slash never moves a
+        boundary; a path that has the shape only when decoded is a match that has
+        no target.
+        """
+        root = root_path.encode("utf-8", "surrogateescape")
+        if raw_path is None or (
+            not agrees(raw_path, path)
+            and not (root_path and agrees(root + raw_path, path))
+        ):
+            raw_path = requote(path)
+        if root_path:
+            if path.startswith(root_path + "/"):
+                path = path[len(root_path) :]
+            if raw_path.startswith(root + b"/"):
+                raw_path = raw_path[len(root) :]
+        found = self._raw.match(raw_path)
+        if found is not None:
+            service_bytes, id_bytes, target = found.groups()
+            service = service_bytes.decode("latin-1")
+            session_id = id_bytes.decode("latin-1")
+            if "%" in service:
+                service = unquote(service)
+            if "%" in session_id:
+                session_id = unquote(session_id)
+            public = root + raw_path[: found.start(3)]
+        else:
+            shaped = self._decoded.match(path)
+            if shaped is None:
+                return None
+            service, session_id, _ = shaped.groups()
+            target = None
+            public = root + requote(path[: shaped.start(3)])
+        return Route(
+            service,
+            canonical(session_id) if self._id.fullmatch(session_id) else None,
+            target,
+            public,
+        )

@@ -1,0 +1,169 @@
+"""The default under ASGI: the codec and the pool on asyncio.
+
+A Protocol, not streams. A request that ends at once costs one write, one read and
+one wake-up: no task, no timer of its own. Works per event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from weakref import WeakKeyDictionary
+
+from ..errors import (
+    ConnectFailed,
+    ConnectTimeout,
+    UpstreamUnreachable,
+)
+from ..interfaces import AsyncUpload
+from ..models import Outbound, Session
+from ..options import Timeouts
+from . import h1
+from .connection import RECEIVE_BUFFER, Connection, Response, StaleConnection
+from .pool import KEEP_IDLE, Pool
+from .tls import default_context
+
+
+class AsyncHTTP11Transport:
+    """An `AsyncTransport` of this package's own. Nothing is opened before the first
+    request, and nothing is shared between event loops."""
+
+    def __init__(
+        self,
+        *,
+        timeouts: Timeouts | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.timeouts = timeouts if timeouts is not None else Timeouts()
+        self._ssl_context = ssl_context
+        self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = (
+            WeakKeyDictionary()
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._engine: Engine | None = None
+
+    async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
+        """See `AsyncTransport.asend`."""
+        loop = asyncio.get_running_loop()
+        engine = self._engine
+        if engine is None or self._loop is not loop:
+            engine = self._engine_of(loop)
+        head = h1.head(outbound)
+        connection = engine.take(outbound.session)
+        if connection is not None:
+            try:
+                return await connection.exchange(outbound, head, upload)
+            except StaleConnection as stale:
+                if not h1.retryable(outbound):
+                    raise UpstreamUnreachable(str(stale)) from stale
+        connection = await engine.connect(outbound.session)
+        try:
+            return await connection.exchange(outbound, head, upload)
+        except StaleConnection as stale:
+            raise UpstreamUnreachable(str(stale)) from stale
+
+    async def aclose(self) -> None:
+        """Close the connections of the running loop."""
+        engine = self._engines.pop(asyncio.get_running_loop(), None)
+        self._loop = self._engine = None
+        if engine is not None:
+            engine.close()
+
+    def _engine_of(self, loop: asyncio.AbstractEventLoop) -> Engine:
+        engine = self._engines.get(loop)
+        if engine is None:
+            engine = Engine(loop, self.timeouts, self._ssl_context)
+            self._engines[loop] = engine
+        self._loop, self._engine = loop, engine
+        return engine
+
+
+class Engine:
+    """The connections of one event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        timeouts: Timeouts,
+        ssl_context: ssl.SSLContext | None,
+    ) -> None:
+        self.loop = loop
+        self.timeouts = timeouts
+        self.buffer = memoryview(bytearray(RECEIVE_BUFFER))
+        # A connection's timer looks at its deadline this often at the least, so a
+        # deadline is never further away than the timer that guards it.
+        bounds = (timeouts.response, timeouts.idle, timeouts.total or timeouts.idle)
+        self.period = min(bounds)
+        self._ssl_context = ssl_context
+        self._pool: Pool[Connection] = Pool()
+        self.busy: set[Connection] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def take(self, session: Session) -> Connection | None:
+        """An idle connection to the session, or None."""
+        while True:
+            connection = self._pool.take(session.pool_key, self.loop.time())
+            if connection is None or not connection.closing():
+                return connection
+
+    def give(self, connection: Connection) -> None:
+        """The connection's exchange ended cleanly."""
+        self._pool.give(connection.pool_key, connection, self.loop.time())
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(KEEP_IDLE / 2, self._sweep)
+
+    def discard(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._pool.discard(connection)
+        self.busy.discard(connection)
+
+    async def connect(self, session: Session) -> Connection:
+        """A new connection. Raises `ConnectFailed` or `ConnectTimeout`."""
+        origin = session.origin
+        loop = self.loop
+
+        def factory() -> Connection:
+            return Connection(self, session.pool_key)
+
+        try:
+            async with asyncio.timeout(self.timeouts.connect):
+                if origin.scheme == "unix":
+                    _, connection = await loop.create_unix_connection(
+                        factory, origin.host
+                    )
+                elif origin.scheme == "https":
+                    _, connection = await loop.create_connection(
+                        factory,
+                        origin.host,
+                        origin.port,
+                        ssl=self._ssl_context or default_context(),
+                        server_hostname=origin.host,
+                    )
+                else:
+                    _, connection = await loop.create_connection(
+                        factory, origin.host, origin.port
+                    )
+        except TimeoutError as error:
+            raise ConnectTimeout(
+                f"no connection to {session.upstream} in {self.timeouts.connect} s"
+            ) from error
+        except (OSError, UnicodeError) as error:
+            raise ConnectFailed(f"{session.upstream}: {error}") from error
+        self.busy.add(connection)
+        return connection
+
+    def close(self) -> None:
+        """Close all connections, idle and busy."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in (*self._pool.clear(), *self.busy):
+            connection.abort()
+        self.busy.clear()
+
+    def _sweep(self) -> None:
+        for connection in self._pool.expired(self.loop.time()):
+            connection.close()
+        self._sweeper = (
+            self.loop.call_later(KEEP_IDLE / 2, self._sweep) if self._pool else None
+        )

@@ -1,0 +1,432 @@
+"""One connection of the asyncio transport, and the response on it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Protocol, cast
+
+from ..errors import (
+    RequestTimeout,
+    ResponseTruncated,
+    UpstreamProtocolError,
+    UpstreamTimeout,
+)
+from ..interfaces import AsyncUpload
+from ..models import Outbound
+from ..options import Timeouts
+from . import h1
+
+RECEIVE_BUFFER = 131_072
+"""Bytes. One buffer a loop: fresh ones cost page faults, more than the copy."""
+
+HIGH_WATER = 262_144
+"""Bytes of a response waiting for the client before the session is held up."""
+
+
+class StaleConnection(Exception):
+    """The connection ended before a byte of the response."""
+
+
+class Owner(Protocol):
+    """What a connection asks of the engine that made it."""
+
+    loop: asyncio.AbstractEventLoop
+    timeouts: Timeouts
+    buffer: memoryview
+    period: float
+    busy: set[Connection]
+
+    def give(self, connection: Connection) -> None: ...
+    def discard(self, connection: Connection) -> None: ...
+
+
+class Response(h1.Message):
+    """A session's response on the way: an `AsyncResponse`."""
+
+    __slots__ = ("_connection", "_error", "_waiter")
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection: Connection | None = connection
+        self._error: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True once `read` has given the last bytes."""
+        return self.complete and not self.pieces
+
+    @property
+    def ready(self) -> bool:
+        """True when `read` would not wait."""
+        return self.complete or bool(self.pieces)
+
+    async def read(self) -> bytes:
+        """The bytes that are there, or the next that come; none at the end."""
+        while not self.pieces:
+            if self._error is not None:
+                raise self._error
+            if self.complete:
+                return b""
+            await self.wait()
+        data = self.take()
+        if self._connection is not None:
+            self._connection.resume_reading()
+        return data
+
+    async def aclose(self) -> None:
+        """Break off what is not complete."""
+        if self._connection is not None:
+            self._connection.abort()
+
+    async def wait(self) -> None:
+        """Until something has changed."""
+        connection = self._connection
+        if connection is None:
+            return
+        waiter = self._waiter = connection.engine.loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        """Something has changed."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def release(self, error: Exception | None = None) -> None:
+        """The connection has no more to give."""
+        self._connection = None
+        if error is not None and self._error is None:
+            self._error = error
+        self.wake()
+
+    @property
+    def error(self) -> Exception | None:
+        """What broke it off."""
+        return self._error
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection to a session, and the exchange that is on it."""
+
+    def __init__(self, engine: Owner, pool_key: tuple[str, int]) -> None:
+        self.engine = engine
+        self.pool_key = pool_key
+        self._reader = h1.ResponseReader()
+        self._transport: asyncio.Transport = _NOT_CONNECTED
+        self._response: Response | None = None
+        # The request: how much of it is out.
+        self._head_sent = False
+        self._sent = True
+        self._chunked = False
+        self._pump: asyncio.Task[None] | None = None
+        self._first_read: asyncio.Task[object] | None = None
+        self._interrupted = False
+        # Backpressure.
+        self._writable: asyncio.Future[None] | None = None
+        self._read_paused = False
+        # Time: one timer a connection, which looks at the deadline now and then.
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._last_moment = float("inf")
+
+    # The exchange, seen from the request.
+
+    async def exchange(
+        self, outbound: Outbound, head: bytes, upload: AsyncUpload | None
+    ) -> Response:
+        """Send the request and wait for the head of its response."""
+        response = self._response = Response(self)
+        self._reader.begin(response, is_head=outbound.method == b"HEAD")
+        engine = self.engine
+        engine.busy.add(self)
+        timeouts = engine.timeouts
+        now = engine.loop.time()
+        if timeouts.total is not None:
+            self._last_moment = now + timeouts.total
+        if self._timer is None:
+            self._timer = engine.loop.call_at(now + engine.period, self._look)
+        try:
+            if upload is None:
+                self._deadline = now + timeouts.response
+                self._head_sent = self._sent = True
+                self._transport.write(head + h1.framing(outbound, outbound.length))
+            else:
+                self._head_sent = self._sent = False
+                await self._send_with_body(outbound, head, upload)
+            while not response.head:
+                if response.error is not None:
+                    raise response.error
+                await response.wait()
+        except BaseException:
+            self.abort()
+            raise
+        return response
+
+    async def _send_with_body(
+        self, outbound: Outbound, head: bytes, upload: AsyncUpload
+    ) -> None:
+        """The head at once, the body as it comes.
+
+        A body that is already there goes out in the same write. If it is not, the
+        head goes ahead in the next turn of the loop; and should the session answer
+        before the first bytes came, they are left to the pump, so that an early
+        answer passes.
+        """
+        self._touch()
+        self._interrupted = False
+        length = outbound.length
+        self._chunked = length is None
+        ahead = self.engine.loop.call_soon(
+            self._send_head, head + h1.framing(outbound, length)
+        )
+        task = self._first_read = asyncio.current_task()
+        try:
+            data = await upload.read()
+        except asyncio.CancelledError:
+            if not self._interrupted or task is None or task.uncancel():
+                raise
+            data = b""
+        finally:
+            self._first_read = None
+            ahead.cancel()
+        if self._response is None:
+            return  # It failed, or is answered in full: nothing more to send.
+        if not self._head_sent:
+            if upload.ended and length is None:
+                length = len(data)  # All of it is here, so its length is known.
+                self._chunked = False
+            self._head_sent = True
+            head += h1.framing(outbound, length)
+            self._transport.write(head + self._encoded(data))
+        elif data:
+            self._transport.write(self._encoded(data))
+        if upload.ended:
+            self._finish_request()
+        else:
+            self._touch()
+            self._pump = self.engine.loop.create_task(self._run_pump(upload))
+
+    def _send_head(self, encoded: bytes) -> None:
+        self._head_sent = True
+        self._transport.write(encoded)
+
+    def _encoded(self, data: bytes) -> bytes:
+        return h1.chunk(data) if self._chunked and data else data
+
+    async def _run_pump(self, upload: AsyncUpload) -> None:
+        """The rest of the body, held up while the session does not take it."""
+        try:
+            while not upload.ended:
+                if self._writable is not None:
+                    await self._writable
+                data = await upload.read()
+                if data:
+                    self._transport.write(self._encoded(data))
+                    self._touch()
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._pump = None
+            self._finish_request()
+
+    def _finish_request(self) -> None:
+        if self._chunked:
+            self._transport.write(h1.LAST_CHUNK)
+        self._sent = True
+        response = self._response
+        if response is not None and not response.head:
+            engine = self.engine
+            self._deadline = engine.loop.time() + engine.timeouts.response
+
+    # The exchange, seen from the session.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's is none of asyncio's classes.
+        self._transport = cast(asyncio.Transport, transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        # Filled and emptied without anything in between, so one serves all.
+        return self.engine.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._received(self.engine.buffer[:nbytes])
+
+    def _received(self, data: memoryview | bytes) -> None:
+        response = self._response
+        if response is None:
+            self.abort()  # Bytes that nobody asked for.
+            return
+        try:
+            self._reader.feed(data)
+        except h1.ProtocolViolation as violation:
+            if response.head:
+                error: Exception = ResponseTruncated(
+                    "upstream_protocol", str(violation)
+                )
+            else:
+                error = UpstreamProtocolError(str(violation))
+            self._fail(error)
+            return
+        if response.complete:
+            self._complete(response)
+            return
+        if response.head:
+            self._touch()
+            if response.size > HIGH_WATER and not self._read_paused:
+                self._read_paused = True
+                self._transport.pause_reading()
+            self._notify(response)
+
+    def _complete(self, response: Response) -> None:
+        """The response is whole; the connection is free, or done with."""
+        self._response = None
+        if self._sent and self._reader.reusable and not self._transport.is_closing():
+            self.engine.busy.discard(self)
+            self.engine.give(self)
+        else:
+            self.close()
+        self._notify(response)
+        response.release()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.engine.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._response is not None and exc is not None:
+            self._salvage()
+        self.resume_writing()
+        response = self._response
+        if response is None:
+            return
+        detail = f"{self.pool_key[0]} closed the connection"
+        try:
+            self._reader.eof()
+        except h1.Truncated:
+            if response.head:
+                error: Exception = ResponseTruncated("upstream_closed", detail)
+            elif self._reader.started:
+                error = UpstreamProtocolError(f"{detail} inside the head")
+            else:
+                error = StaleConnection(f"{detail} before it answered: {exc}")
+            self._fail(error)
+        else:
+            self._complete(response)
+
+    def _salvage(self) -> None:
+        """What the session said before it closed, when writing to it failed first:
+        an early refusal of an upload must not be lost to the broken pipe."""
+        sock = self._transport.get_extra_info("socket")
+        plain = self._transport.get_extra_info("sslcontext") is None
+        # Elsewhere (uvloop) the descriptor may already belong to somebody else.
+        if not isinstance(self.engine.loop, asyncio.SelectorEventLoop) or not plain:
+            return
+        try:
+            while self._response is not None:
+                data = os.read(sock.fileno(), RECEIVE_BUFFER)
+                if not data:
+                    return
+                self._received(data)
+        except OSError:
+            return
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self.engine.loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    def resume_reading(self) -> None:
+        """The client has taken what there was."""
+        if self._read_paused:
+            self._read_paused = False
+            self._touch()
+            self._transport.resume_reading()
+
+    # Endings.
+
+    def closing(self) -> bool:
+        """Whether the connection is on its way out."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close the connection; an exchange that is not complete breaks off."""
+        self._stop()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close it without waiting for what is still to be written."""
+        self._stop()
+        self._transport.abort()
+
+    def _stop(self) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
+        response, self._response = self._response, None
+        if response is not None:
+            response.release(ResponseTruncated("aborted", "closed by the proxy"))
+
+    def _fail(self, error: Exception) -> None:
+        """The exchange is lost; whoever waits for it learns why."""
+        response = self._response
+        if response is not None:
+            self._notify(response)
+            response.release(error)
+            self._response = None
+        self.abort()
+
+    def _notify(self, response: Response) -> None:
+        task = self._first_read
+        if task is not None and not self._interrupted:
+            self._interrupted = True
+            task.cancel()
+        response.wake()
+
+    def _touch(self) -> None:
+        engine = self.engine
+        self._deadline = engine.loop.time() + engine.timeouts.idle
+
+    def _look(self) -> None:
+        """The timer: is the deadline past? If not, look again in time."""
+        self._timer = None
+        response = self._response
+        if response is None:
+            return
+        engine = self.engine
+        now = engine.loop.time()
+        deadline = min(self._deadline, self._last_moment)
+        if now < deadline:
+            again = min(deadline, now + engine.period)
+            self._timer = engine.loop.call_at(again, self._look)
+        elif response.head:
+            reason = "client_idle" if self._read_paused else "upstream_idle"
+            self._fail(ResponseTruncated(reason, "no byte in either direction"))
+        elif self._sent or self._writable is not None or deadline == self._last_moment:
+            self._fail(UpstreamTimeout(f"{self.pool_key[0]} is silent"))
+        else:
+            self._fail(RequestTimeout("the client stopped sending"))
+
+
+class _NotConnected(asyncio.Transport):
+    """Stands in until `connection_made`."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        return
+
+    def abort(self) -> None:
+        return
+
+
+_NOT_CONNECTED = _NotConnected()

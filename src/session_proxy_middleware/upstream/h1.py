@@ -1,0 +1,251 @@
+"""HTTP/1.1 as a client, without I/O: encode a request, parse responses.
+
+The grammar is llhttp's, in its strict mode; what is added here is what a proxy must
+know beyond one message: whether the connection may carry another, whether bytes came
+that nobody asked for, and whether an end of stream is an end or a truncation.
+"""
+
+from __future__ import annotations
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+from ..errors import MalformedHeaders
+from ..models import Headers, Outbound
+
+MAX_HEAD_BYTES = 65_536
+"""Status line and fields of one response, with the interim ones before it."""
+
+MAX_HEAD_FIELDS = 200
+
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+LAST_CHUNK = b"0\r\n\r\n"
+
+# RFC 9110 §9.2.1.
+_SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+class ProtocolViolation(Exception):
+    """The bytes are not a response to the request. Nothing after them can be
+    trusted, so the connection must be closed."""
+
+
+class Truncated(Exception):
+    """The stream ended before the message did."""
+
+
+def head(outbound: Outbound) -> bytes:
+    """The request line and the fields, all but `framing`, which ends the head.
+
+    Raises:
+        MalformedHeaders: a CR, LF or NUL inside a field or the target, which would
+            make one request two (RFC 9112 §11.2).
+    """
+    encoded = b"%b %b HTTP/1.1\r\n%b\r\n" % (
+        outbound.method,
+        outbound.target,
+        b"\r\n".join(map(b": ".join, outbound.headers)),
+    )
+    lines = len(outbound.headers) + 1
+    if (
+        encoded.count(b"\n") != lines
+        or encoded.count(b"\r") != lines
+        or b"\0" in encoded
+    ):
+        raise MalformedHeaders("a control character that would split the request")
+    return encoded
+
+
+def framing(outbound: Outbound, length: int | None) -> bytes:
+    """The last lines of the head: a body of `length` bytes, one in chunks where the
+    length is not known, or none. Never both (RFC 9112 §6.2)."""
+    if length is not None:
+        return b"content-length: %d\r\n\r\n" % length
+    if outbound.has_body:
+        return b"transfer-encoding: chunked\r\n\r\n"
+    return b"\r\n"
+
+
+def retryable(outbound: Outbound) -> bool:
+    """Whether a request may be sent a second time, on a new connection, when a
+    reused one was closed before the first byte of the response (RFC 9110 §9.2.2).
+    One with a body is not: what was read of it cannot be read again."""
+    return outbound.method in _SAFE and not outbound.has_body
+
+
+def chunk(data: bytes) -> bytes:
+    """One chunk of a chunked body (RFC 9112 §7.1). `data` is not empty."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+class Message:
+    """One response as it arrives.
+
+    `head` is true once status and headers are final, `complete` once the body is
+    whole; `pieces` holds body bytes that nobody has taken yet and `size` counts
+    them.
+    """
+
+    __slots__ = ("complete", "head", "headers", "pieces", "size", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.head = False
+        self.complete = False
+        self.pieces: list[bytes] = []
+        self.size = 0
+
+    def take(self) -> bytes:
+        """The body bytes that are there, in one piece."""
+        pieces = self.pieces
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.pieces = []
+        self.size = 0
+        return data
+
+
+class ResponseReader:
+    """Parses the responses of one connection, one `begin` a request.
+
+    `reusable` says, once the message is complete, whether the connection may carry
+    another request.
+    """
+
+    def __init__(self) -> None:
+        self._parser = HttpResponseParser(self)
+        self._message = Message()
+        self._message.complete = True
+        self._bodiless = False
+        self._interim = False
+        self._head_bytes = 0
+        self._encodings = 0
+        self._closing = False
+        self.reusable = True
+
+    @property
+    def started(self) -> bool:
+        """Whether anything of the response has come."""
+        return self._head_bytes > 0 or self._message.head
+
+    def begin(self, message: Message, *, is_head: bool) -> None:
+        """The next response goes into `message`. `is_head`: to a HEAD request, so
+        it has no body whatever its fields say (RFC 9112 §6.3)."""
+        self._message = message
+        self._bodiless = is_head
+        self._interim = False
+        self._head_bytes = 0
+        self._encodings = 0
+        self.reusable = False
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Parse what came.
+
+        Raises:
+            ProtocolViolation: it is not a response, or its head is too large. What
+                comes after the response is whole does not raise: it only makes the
+                connection not reusable.
+        """
+        message = self._message
+        if message.complete:
+            self.reusable = False
+            return
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.reusable = False
+            if not message.complete:
+                raise ProtocolViolation("a 101 that nobody asked for") from None
+        except HttpParserError as error:
+            self.reusable = False
+            if not message.complete:
+                raise ProtocolViolation(str(error.__context__ or error)) from error
+        if not message.head:
+            self._count(len(data))
+
+    def eof(self) -> None:
+        """The session closed its side.
+
+        Raises:
+            Truncated: in the middle of a message. A body without a length and
+                without chunks ends this way, and only such a one.
+        """
+        self.reusable = False
+        message = self._message
+        if message.complete:
+            return
+        if not message.head or any(name in _FRAMING for name, _ in message.headers):
+            raise Truncated
+        message.complete = True
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise ProtocolViolation("the head of the response is too large")
+
+    # What llhttp calls, in order. An exception in one ends the parsing.
+
+    def on_message_begin(self) -> None:
+        if self._message.complete:
+            raise ProtocolViolation("bytes after the response")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        message = self._message
+        if message.head:
+            return  # A trailer: belongs to this hop (RFC 9110 §6.5.1).
+        name = name.lower()
+        if name == b"transfer-encoding":
+            self._encodings += 1
+            if value.lower() != b"chunked" or self._encodings > 1:
+                raise ProtocolViolation("a transfer coding other than chunked")
+        headers = message.headers
+        if len(headers) >= MAX_HEAD_FIELDS:
+            raise ProtocolViolation("the response has too many header fields")
+        headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        message = self._message
+        size = 0
+        for name, value in message.headers:
+            size += len(name) + len(value)
+        if size > MAX_HEAD_BYTES:
+            self._count(size)
+        if status < 200:
+            if status < 100:
+                raise ProtocolViolation(f"status {status}")
+            self._interim = True
+            self._encodings = 0
+            message.headers.clear()
+            # Status line and all: a flood of empty ones must end as well.
+            self._count(size + 16)
+            return
+        message.status = status
+        message.head = True
+        if self._bodiless:
+            # llhttp cannot be told that this was a HEAD request: it would wait for
+            # the body that the length announces. So this parser is done with.
+            message.complete = True
+            self.reusable = self._persistent()
+            self._parser = HttpResponseParser(self)
+
+    def on_body(self, data: bytes) -> None:
+        message = self._message
+        if self._interim or message.complete:
+            raise ProtocolViolation("a body where none may be")
+        message.pieces.append(data)
+        message.size += len(data)
+
+    def on_message_complete(self) -> None:
+        if self._interim:
+            self._interim = False
+            return
+        message = self._message
+        if not message.complete:
+            message.complete = True
+            self.reusable = self._parser.should_keep_alive()
+
+    def _persistent(self) -> bool:
+        options = b",".join(
+            value for name, value in self._message.headers if name == b"connection"
+        ).lower()
+        return self._parser.get_http_version() == "1.1" and b"close" not in options

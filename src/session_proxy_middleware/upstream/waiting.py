@@ -1,0 +1,60 @@
+"""Waiting for a socket, with an eye on the client."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+
+from ..interfaces import Departure
+
+READ = 1
+WRITE = 2
+
+ASK_EVERY = 0.25
+"""Seconds between questions, where the client's connection can be asked after but
+not waited on."""
+
+
+def wait(
+    sock: socket.socket,
+    events: int,
+    *,
+    timeout: float,
+    departure: Departure | None = None,
+) -> int:
+    """Which of `events` (READ, WRITE) the socket is ready for; 0 when the time is up
+    or the client has gone. An error or a hang-up counts as ready, so that the next
+    call on the socket tells it. `timeout` in seconds.
+    """
+    # Looked up on every call: gevent replaces it when it patches.
+    poll = select.poll()
+    wanted = select.POLLIN if events & READ else 0
+    poll.register(sock, wanted | (select.POLLOUT if events & WRITE else 0))
+    client = departure.fileno() if departure is not None else None
+    if client is not None:
+        poll.register(client, select.POLLIN)
+    ask = departure is not None and client is None
+    end = time.monotonic() + timeout
+    left = timeout
+    while True:
+        ready = 0
+        pause = min(left, ASK_EVERY) if ask else left
+        for descriptor, event in poll.poll(max(0.0, pause) * 1000):
+            if descriptor != client:
+                if event & ~select.POLLOUT:
+                    ready |= READ
+                if event & ~select.POLLIN:
+                    ready |= WRITE
+            elif departure is not None and not departure.gone():
+                # Bytes of a next request: they hide the end of the stream, so
+                # looking further would only spin.
+                poll.unregister(descriptor)
+                client = None
+            else:
+                return 0
+        if ready:
+            return ready & events or READ
+        left = end - time.monotonic()
+        if left <= 0 or (ask and departure is not None and departure.gone()):
+            return 0

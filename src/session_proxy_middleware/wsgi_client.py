@@ -1,0 +1,157 @@
+"""The client's side of a request under WSGI: its body, and whether it is still
+there, where the server gives a way to look."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from werkzeug.exceptions import ClientDisconnected as WerkzeugClientDisconnected
+from werkzeug.wsgi import get_input_stream
+
+from .errors import (
+    ClientDisconnected,
+    InternalError,
+    MalformedHeaders,
+    RequestTimeout,
+)
+from .exchange import RoundTrip
+from .interfaces import Departure
+from .rules.body import BodyMeter
+
+PIECE = 65_536
+"""Bytes read from `wsgi.input` at a time. Many servers wait until there are so many,
+so more would hold a slow upload back, and less cost calls."""
+
+
+class Client:
+    """An `Upload`, and a `Departure` where there is one."""
+
+    def __init__(self, environ: Mapping[str, Any]) -> None:
+        self._environ = environ
+        self._stream: Any = None
+        self._meter: BodyMeter | None = None
+        self._left: int | None = None
+        self._restore: tuple[socket.socket, float | None] | None = None
+        self._sock = _client_socket(environ)
+        self.ended = True
+        self.departure: Departure | None = None
+        if self._sock is not None:
+            self.departure = SocketDeparture(self._sock)
+        elif callable(environ.get("waitress.client_disconnected")):
+            self.departure = AskedDeparture(environ["waitress.client_disconnected"])
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body so far."""
+        return self._meter.received if self._meter is not None else 0
+
+    def begin(self, step: RoundTrip, idle: float) -> None:
+        """The body is about to be asked for. `idle`: seconds that the client may be
+        silent, where the server shows its socket.
+
+        Raises:
+            InternalError: the server does not say where a chunked body ends.
+        """
+        if not step.outbound.has_body:
+            return
+        length = step.outbound.length
+        if length is None and not self._environ.get("wsgi.input_terminated"):
+            raise InternalError(
+                "this WSGI server gives no end to a chunked body "
+                "(wsgi.input_terminated), so it can't be forwarded"
+            )
+        self.ended = False
+        self._meter = step.meter
+        self._left = length
+        self._stream = get_input_stream(dict(self._environ))
+        if self._sock is not None and self._restore is None:
+            self._restore = (self._sock, self._sock.gettimeout())
+            self._sock.settimeout(idle)
+
+    def read(self) -> bytes:
+        """See `Upload.read`."""
+        wanted = PIECE if self._left is None else min(PIECE, self._left)
+        try:
+            data: bytes = self._stream.read(wanted)
+        except TimeoutError as error:
+            raise RequestTimeout("the client stopped sending") from error
+        except WerkzeugClientDisconnected as error:
+            raise ClientDisconnected("in the middle of its upload") from error
+        except Exception as error:
+            # Each server has its own for a broken connection and for bad chunks.
+            if self.departure is None or self.departure.gone():
+                raise ClientDisconnected("in the middle of its upload") from error
+            raise MalformedHeaders(f"a malformed body: {error!r}") from error
+        ended = not data
+        if self._left is not None:
+            self._left -= len(data)
+            if not data and self.received:
+                raise ClientDisconnected("in the middle of its upload")
+            ended = ended or self._left <= 0
+        if self._meter is not None:
+            self._meter.count(data, ended)
+        self.ended = ended
+        return data
+
+    def close(self) -> None:
+        """The request is over: the server gets its socket back as it was."""
+        if self._restore is not None:
+            sock, timeout = self._restore
+            self._restore = None
+            sock.settimeout(timeout)
+
+
+def _client_socket(environ: Mapping[str, Any]) -> socket.socket | None:
+    """The client's connection as gunicorn and werkzeug show it. TLS hides the end of
+    the stream from a peek, so such a connection is not looked at."""
+    found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+    if not isinstance(found, socket.socket) or isinstance(found, ssl.SSLSocket):
+        return None
+    return found
+
+
+class SocketDeparture:
+    """A `Departure` seen on the client's socket."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def fileno(self) -> int | None:
+        """The descriptor to wait on."""
+        descriptor = self._sock.fileno()
+        return descriptor if descriptor >= 0 else None
+
+    def gone(self) -> bool:
+        """Whether the client has closed or reset it. Takes no bytes off it."""
+        descriptor = self.fileno()
+        if descriptor is None:
+            return True
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(0):
+            return False
+        try:
+            return not self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+
+class AskedDeparture:
+    """A `Departure` where the server has a function to ask (waitress)."""
+
+    def __init__(self, ask: Callable[[], Any]) -> None:
+        self._ask = ask
+
+    def fileno(self) -> int | None:
+        """There is nothing to wait on."""
+        return None
+
+    def gone(self) -> bool:
+        """Whether the client has closed its connection."""
+        return bool(self._ask())

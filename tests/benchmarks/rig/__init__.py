@@ -1,0 +1,1 @@
+"""What `load.py` is made of: servers, loads, measurements, the report."""
