@@ -22,8 +22,9 @@ def is_async(hook: Callable[..., Any]) -> bool:
 def as_async(hook: Authenticator) -> Callable[[Request], Awaitable[Principal]]:
     """For the ASGI driver. A sync hook runs in a worker thread, where it may block;
     wrap it in asgiref's `sync_to_async` yourself to choose the thread."""
-    call: Callable[[Request], Any]
-    call = hook if is_async(hook) else sync_to_async(hook, thread_sensitive=False)
+    call: Callable[[Request], Any] = (
+        hook if is_async(hook) else sync_to_async(hook, thread_sensitive=False)
+    )
 
     async def authenticate(request: Request) -> Principal:
         answer = await call(request)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..errors import ConfigError
-from ..models import Headers, Request
+from ..models import Field, Headers, Request
 
 MODES = ("set", "append", "off")
 
@@ -16,7 +18,7 @@ def checked(mode: str) -> str:
 
 
 def forwarded(
-    mode: str, request: Request, host: bytes | None, received: Headers
+    mode: str, request: Request, host: bytes | None, received: Sequence[Field]
 ) -> Headers:
     """The fields to add. `received` are the client's own of these names.
 
@@ -42,7 +44,7 @@ def forwarded(
 
 
 def _extended(
-    added: Headers, received: Headers, request: Request, host: bytes | None
+    added: Headers, received: Sequence[Field], request: Request, host: bytes | None
 ) -> Headers:
     theirs: dict[bytes, bytes] = {}
     for name, value in received:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import HeadersTooLarge, MalformedHeaders
-from ..models import Headers, Request
+from ..models import Field, Headers, Request
 
 # RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
 HOP_BY_HOP = frozenset(
@@ -79,12 +79,12 @@ class RequestFields:
 
     def __init__(self) -> None:
         self.kept: Headers = []
-        self.authorization: list[bytes] = []
-        self.hosts: list[bytes] = []
-        self.lengths: list[bytes] = []
-        self.encodings: list[bytes] = []
-        self.request_ids: list[bytes] = []
-        self.forwarded: Headers = []
+        self.authorization: tuple[bytes, ...] = ()
+        self.hosts: tuple[bytes, ...] = ()
+        self.lengths: tuple[bytes, ...] = ()
+        self.encodings: tuple[bytes, ...] = ()
+        self.request_ids: tuple[bytes, ...] = ()
+        self.forwarded: tuple[Field, ...] = ()
         self.named: frozenset[bytes] = frozenset()
         self.websocket = False
 
@@ -180,24 +180,24 @@ class HeaderRules:
         self, fields: RequestFields, action: int, name: bytes, value: bytes
     ) -> None:
         if action == HOST:
-            fields.hosts.append(value)
+            fields.hosts += (value,)
         elif action == AUTHORIZATION:
-            fields.authorization.append(value)
+            fields.authorization += (value,)
         elif action == CONNECTION:
             # Removed before our own are added, or "Connection: x-forwarded-for"
             # would delete those (CVE-2024-45410).
             fields.named |= named_by([value])
         elif action == LENGTH:
-            fields.lengths.append(value)
+            fields.lengths += (value,)
         elif action == ENCODING:
-            fields.encodings.append(value)
+            fields.encodings += (value,)
         elif action == ID:
-            fields.request_ids.append(value)
+            fields.request_ids += (value,)
         elif action == UPGRADE:
             # RFC 6455 §4.1: the handshake of a WebSocket, in any case.
             fields.websocket |= value.strip().lower() == b"websocket"
         elif action == FORWARDED:
-            fields.forwarded.append((name, value))
+            fields.forwarded += ((name, value),)
         else:
             raise MalformedHeaders("a field name that is not a token")
 

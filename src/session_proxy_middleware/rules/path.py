@@ -47,6 +47,8 @@ def check_query(query: bytes | None) -> None:
 def plain(path: str) -> str:
     """A decoded path without what routers overlook: doubled and trailing slashes
     and `;` parameters. For deny lists, which must err on the broad side."""
+    if "//" not in path and ";" not in path and path[-1] != "/":
+        return path
     if ";" in path:
         path = "/".join(segment.split(";", 1)[0] for segment in path.split("/"))
     return "/" + _SLASHES.sub("/", path).strip("/")

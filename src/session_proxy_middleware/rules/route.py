@@ -74,7 +74,13 @@ class RouteMatcher:
             raise ConfigError("session_id_pattern must not match the empty string")
         shape = r"/([^/]+)/sessions/([^/]+)(/.*)"
         self._decoded = re.compile(re.escape(prefix) + shape, re.DOTALL)
-        self._raw = re.compile(re.escape(requote(prefix)) + shape.encode(), re.DOTALL)
+        start = re.escape(requote(prefix))
+        self._raw = re.compile(start + shape.encode(), re.DOTALL)
+        # What nearly every request looks like, recognised in one go.
+        usual = session_id_pattern if session_id_pattern == UUID else "(?!)"
+        self._usual = re.compile(
+            start + rf"/([^/%]+)/sessions/({usual})(/.*)".encode(), re.DOTALL
+        )
 
     def __call__(
         self, path: str, raw_path: bytes | None, root_path: str = ""
@@ -87,6 +93,21 @@ class RouteMatcher:
         boundary; a path that has the shape only when decoded is a match that has
         no target.
         """
+        if raw_path is not None and not root_path and agrees(raw_path, path):
+            found = self._usual.match(raw_path)
+            if found is not None:
+                service_bytes, id_bytes, target = found.groups()
+                return Route(
+                    service_bytes.decode("latin-1"),
+                    id_bytes.decode("ascii").lower(),
+                    target,
+                    raw_path[: found.start(3)],
+                )
+        return self._closer(path, raw_path, root_path)
+
+    def _closer(
+        self, path: str, raw_path: bytes | None, root_path: str
+    ) -> Route | None:
         root = root_path.encode("utf-8", "surrogateescape")
         if raw_path is None or (
             not agrees(raw_path, path)
@@ -115,9 +136,7 @@ class RouteMatcher:
             service, session_id, _ = shaped.groups()
             target = None
             public = root + requote(path[: shaped.start(3)])
+        well_shaped = self._id.fullmatch(session_id) is not None
         return Route(
-            service,
-            canonical(session_id) if self._id.fullmatch(session_id) else None,
-            target,
-            public,
+            service, canonical(session_id) if well_shaped else None, target, public
         )

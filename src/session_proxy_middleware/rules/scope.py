@@ -38,7 +38,7 @@ def check_request(principal: Principal, method: str, path: str) -> None:
 
 def check_reserved(path: str, reserved: frozenset[str]) -> None:
     """Raises `ReservedPath` for a decoded path that only the platform may call."""
-    if path in reserved or (reserved and paths.plain(path) in reserved):
+    if paths.plain(path) in reserved:
         raise ReservedPath("a platform path of the session")
 
 

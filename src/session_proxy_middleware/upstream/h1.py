@@ -40,12 +40,14 @@ def head(outbound: Outbound) -> bytes:
         MalformedHeaders: a CR, LF or NUL inside a field or the target, which would
             make one request two (RFC 9112 §11.2).
     """
+    headers = outbound.headers
     encoded = b"%b %b HTTP/1.1\r\n%b\r\n" % (
         outbound.method,
         outbound.target,
-        b"\r\n".join(map(b": ".join, outbound.headers)),
+        b"\r\n".join(map(b": ".join, headers)),
     )
-    lines = len(outbound.headers) + 1
+    # Our own line ends and no others: counting costs less than looking at each.
+    lines = len(headers) + 1
     if (
         encoded.count(b"\n") != lines
         or encoded.count(b"\r") != lines
@@ -75,6 +77,10 @@ def retryable(outbound: Outbound) -> bool:
 def chunk(data: bytes) -> bytes:
     """One chunk of a chunked body (RFC 9112 §7.1). `data` is not empty."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 class Message:
@@ -118,8 +124,8 @@ class ResponseReader:
         self._bodiless = False
         self._interim = False
         self._head_bytes = 0
+        self._feeding = 0
         self._encodings = 0
-        self._closing = False
         self.reusable = True
 
     @property
@@ -149,6 +155,7 @@ class ResponseReader:
         if message.complete:
             self.reusable = False
             return
+        self._feeding = len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -205,19 +212,17 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         message = self._message
-        size = 0
-        for name, value in message.headers:
-            size += len(name) + len(value)
-        if size > MAX_HEAD_BYTES:
-            self._count(size)
+        if self._head_bytes + self._feeding > MAX_HEAD_BYTES:
+            # Only then can it be too large: usually the body makes it so much.
+            self._count(_size(message.headers))
         if status < 200:
             if status < 100:
                 raise ProtocolViolation(f"status {status}")
             self._interim = True
             self._encodings = 0
-            message.headers.clear()
             # Status line and all: a flood of empty ones must end as well.
-            self._count(size + 16)
+            self._count(_size(message.headers) + 16)
+            message.headers.clear()
             return
         message.status = status
         message.head = True

@@ -1,0 +1,30 @@
+"""How gunicorn runs the demo's WSGI portal."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from . import lifeline
+
+# The store is in the worker's memory, so there can be only one.
+workers = 1
+worker_class = "gthread"
+threads = 8
+loglevel = "warning"
+graceful_timeout = 1
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """The worker watches for both: a thread in gunicorn's own process would be one
+    that it forks with."""
+
+    def end() -> None:
+        if os.getppid() == worker.ppid:
+            os.kill(worker.ppid, signal.SIGTERM)
+        else:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    lifeline.watch(end)

@@ -1,0 +1,75 @@
+"""README's code runs, and what it mounts answers."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import django
+import httpx
+import pytest
+from django.conf import settings
+
+from session_proxy_middleware import SessionProxy
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(
+    r"^### ([^\n]+)\n(?:(?!^#).)*?```python\n(.*?)```", README, re.M | re.S
+)
+SESSION = "/my-agent/sessions/57af5437-97a2-4646-9873-a5c5935bd705/status"
+
+
+def run(title: str) -> dict[str, Any]:
+    if title == "Django" and not settings.configured:
+        settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=(), SECRET_KEY="readme")
+        django.setup()
+    code = dict(BLOCKS)[title]
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(code, f"README.md: {title}", "exec"), namespace)  # noqa: S102
+    return namespace
+
+
+@pytest.mark.parametrize("title", [title for title, _ in BLOCKS])
+def test_every_code_block_runs(title: str) -> None:
+    run(title)
+
+
+def test_no_code_block_is_overlooked() -> None:
+    assert README.count("```python") == len(BLOCKS)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"), [("FastAPI", "app"), ("Django", "application")]
+)
+@pytest.mark.anyio
+async def test_what_it_mounts_under_asgi_refuses_strangers(
+    title: str, name: str
+) -> None:
+    transport = httpx.ASGITransport(app=run(title)[name])
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://portal"
+    ) as client:
+        reply = await client.get(SESSION)
+    assert reply.status_code == 401
+    assert reply.headers["x-session-proxy-error"] == "unauthenticated"
+
+
+def test_mounted_under_wsgi_it_refuses_strangers() -> None:
+    transport = httpx.WSGITransport(app=run("Flask")["app"])
+    with httpx.Client(transport=transport, base_url="http://p") as client:
+        reply = client.get(SESSION)
+    assert reply.status_code == 401
+    assert reply.headers["x-session-proxy-error"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("option", inspect.signature(SessionProxy).parameters)
+def test_the_table_of_options_has_every_option(option: str) -> None:
+    assert f"| `{option}` |" in README
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
