@@ -258,10 +258,10 @@ def _record(
         "total_ms": round(ending.total * 1000, 1) if ending else None,
     }
     access_log.info(
-        "%s %s/sessions/%s%s %d %s %s",
+        # The path as it was spelled: decoded, it could hold a line break.
+        "%s %s%s %d %s %s",
         request.method,
-        route.service,
-        route.session_id,
+        route.public.decode("latin-1"),
         target,
         status,
         answered_by,

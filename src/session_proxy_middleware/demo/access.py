@@ -37,7 +37,7 @@ class Line(logging.Formatter):
         if answered_by == "session" and name is not None:
             answered_by = name
         took = values["total_ms"]
-        where = name or f"{values['service']}/sessions/{values['session_id']}"
+        where = name or f"{values['service']}/{values['session_id'] or '?'}"
         line = (
             f"{time.strftime('%H:%M:%S', time.localtime(record.created))}"
             f"  {values['status']}  {answered_by:<6}"

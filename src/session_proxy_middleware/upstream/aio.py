@@ -103,7 +103,7 @@ class Engine:
         """An idle connection to the session, or None."""
         while True:
             connection = self._pool.take(session.pool_key, self.loop.time())
-            if connection is None or not connection.closing():
+            if connection is None or connection.usable():
                 return connection
 
     def give(self, connection: Connection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from typing import Protocol, cast
 
 from ..errors import (
@@ -129,6 +130,8 @@ class Connection(asyncio.BufferedProtocol):
         # Backpressure.
         self._writable: asyncio.Future[None] | None = None
         self._read_paused = False
+        # What the kernel has and the loop has not told yet.
+        self._unread: select.poll | None = None
         # Time: one timer a connection, which looks at the deadline now and then.
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -248,6 +251,12 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
+        plain = transport.get_extra_info("sslcontext") is None
+        if plain and hasattr(select, "poll"):
+            self._unread = select.poll()
+            self._unread.register(
+                transport.get_extra_info("socket").fileno(), select.POLLIN
+            )
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # Filled and emptied without anything in between, so one serves all.
@@ -353,9 +362,16 @@ class Connection(asyncio.BufferedProtocol):
 
     # Endings.
 
-    def closing(self) -> bool:
-        """Whether the connection is on its way out."""
-        return self._transport.is_closing()
+    def usable(self) -> bool:
+        """Whether an idle connection may carry a request. Bytes that nobody asked
+        for, or its end, may have come while the loop was busy: such a one is closed
+        here. Over TLS only the loop can tell, since records are not all data."""
+        if self._transport.is_closing():
+            return False
+        if self._unread is not None and self._unread.poll(0):
+            self.abort()
+            return False
+        return True
 
     def close(self) -> None:
         """Close the connection; an exchange that is not complete breaks off."""

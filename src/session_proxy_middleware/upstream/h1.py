@@ -22,6 +22,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 # RFC 9110 §9.2.1.
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+_NO_CONTENT = _SAFE | {b"DELETE"}
 
 
 class ProtocolViolation(Exception):
@@ -60,6 +61,9 @@ def head(outbound: Outbound) -> bytes:
 def framing(outbound: Outbound, length: int | None) -> bytes:
     """The last lines of the head: a body of `length` bytes, one in chunks where the
     length is not known, or none. Never both (RFC 9112 §6.2)."""
+    if length == 0 and outbound.length is None and outbound.method in _NO_CONTENT:
+        # HTTP/2 does not say beforehand that there is no body; now it is known.
+        return b"\r\n"
     if length is not None:
         return b"content-length: %d\r\n\r\n" % length
     if outbound.has_body:

@@ -1,0 +1,79 @@
+"""What `session-proxy demo` does, from start to end."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from .calls import calls
+from .check import check
+from .children import Child
+from .settings import Settings
+from .stage import Stage, stage
+
+
+def run(*, wsgi: bool, checking: bool, port: int | None) -> int:
+    """Run the demo until Ctrl-C, or check it; the exit status.
+
+    Raises:
+        DemoError: it could not be started.
+    """
+    try:
+        with stage(wsgi=wsgi, port=port, say=say) as scene:
+            return _check(scene) if checking else _serve(scene)
+    except KeyboardInterrupt:
+        # The way to end the demo; a check that was broken off is another matter.
+        return 130 if checking else 0
+
+
+def say(line: str) -> None:
+    """A line on the terminal, in one piece: several threads say something."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _check(scene: Stage) -> int:
+    say("")
+    settings = scene.settings
+    if check(
+        calls(settings.bots),
+        port=scene.portal.port,
+        secret=settings.secret,
+        say=say,
+    ):
+        return 0
+    for child in scene.children:
+        for line in child.output:
+            say(f"{child.name:<6} | {line}")
+    return 1
+
+
+def _serve(scene: Stage) -> int:
+    _introduce(scene.settings, scene.portal.url)
+    for child in scene.children:
+        _follow(child)
+    running = scene.children
+    while scene.portal.alive:
+        time.sleep(0.2)
+        for child in [each for each in running if not each.alive]:
+            running.remove(child)
+            say(f"{child.name:<6} | ended with status {child.process.returncode}")
+    return 1
+
+
+def _introduce(settings: Settings, portal: str) -> None:
+    say("")
+    say(f"The key: {settings.secret}")
+    for call in calls(settings.bots):
+        say("")
+        say(f"# {call.name}: {call.status} by {call.answered_by}")
+        say(call.command(portal, settings.secret))
+    say("")
+    say("Each request through the proxy is shown below. Ctrl-C ends everything.")
+
+
+def _follow(child: Child) -> None:
+    def show(line: str) -> None:
+        say(f"{child.name:<6} | {line}")
+
+    child.show = show
