@@ -166,7 +166,9 @@ class Connection(asyncio.BufferedProtocol):
                     raise response.error
                 await response.wait()
         except BaseException:
-            self.abort()
+            # Complete, it may be on its way to another request, or in use there.
+            if self._response is response:
+                self.abort()
             raise
         return response
 
@@ -294,6 +296,7 @@ class Connection(asyncio.BufferedProtocol):
     def _complete(self, response: Response) -> None:
         """The response is whole; the connection is free, or done with."""
         self._response = None
+        self.resume_reading()
         if self._sent and self._reader.reusable and not self._transport.is_closing():
             self.engine.busy.discard(self)
             self.engine.give(self)

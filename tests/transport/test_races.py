@@ -1,0 +1,90 @@
+"""What happens when two things happen in one turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from session_proxy_middleware import MemoryStore, Session
+from session_proxy_middleware.models import Outbound
+from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport, Engine
+from session_proxy_middleware.upstream.connection import Connection, Response
+
+SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
+
+
+@asynccontextmanager
+async def answering() -> AsyncIterator[Session]:
+    """A session that answers every request with its path."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            path = head.split(b" ")[1]
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(path))
+            writer.write(path)
+
+    async def quietly(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        closed = asyncio.get_running_loop().create_future()
+        connections.append(closed)
+        try:
+            await serve(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+            closed.set_result(None)
+
+    connections: list[asyncio.Future[None]] = []
+    server = await asyncio.start_server(quietly, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    store = MemoryStore()
+    async with server:
+        yield store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
+        await asyncio.wait_for(asyncio.gather(*connections), 5)
+
+
+def get(session: Session, path: bytes) -> Outbound:
+    headers = [session.host_field]
+    return Outbound(session, b"GET", path, headers, has_body=False, length=None)
+
+
+async def body(response: Response) -> bytes:
+    pieces = b""
+    while not response.ended:
+        pieces += await response.read()
+    return pieces
+
+
+def test_a_request_cancelled_as_it_completes_leaves_the_next_one_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> bytes:
+        go = asyncio.get_running_loop().create_future()
+        give = Engine.give
+
+        def give_and_cancel(engine: Engine, connection: Connection) -> None:
+            give(engine, connection)
+            monkeypatch.setattr(Engine, "give", give)
+            go.set_result(None)  # The second is woken first, and takes the connection.
+            first.cancel()
+
+        monkeypatch.setattr(Engine, "give", give_and_cancel)
+        async with answering() as session:
+            transport = AsyncHTTP11Transport()
+
+            async def send_second() -> bytes:
+                await go
+                return await body(await transport.asend(get(session, b"/two"), None))
+
+            second = asyncio.create_task(send_second())
+            first = asyncio.create_task(transport.asend(get(session, b"/one"), None))
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            answer = await asyncio.wait_for(second, 5)
+            await transport.aclose()
+            return answer
+
+    assert asyncio.run(scenario()) == b"/two"
