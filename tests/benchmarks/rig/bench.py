@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from servers import wire
-
+from ..servers import wire
 from . import catalogue, nginx, transfer
 from .catalogue import Candidate
 from .processes import Server, ServerError, free_port, start
 
-BENCHMARKS: Final = Path(__file__).resolve().parent.parent
+#: Where the package `tests` is found.
+ROOT: Final = Path(__file__).resolve().parents[3]
 START_SECONDS: Final = 30.0
 
 
@@ -91,7 +91,13 @@ class Bench:
     def sink_upstream(self) -> Iterator[int]:
         """The sink for uploads and source of events; gives its port."""
         port, folder = free_port(), self._new_folder()
-        command = [sys.executable, "-m", "servers.upstream", wire.host(0), str(port)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.servers.upstream",
+            wire.host(0),
+            str(port),
+        ]
         with self._upstream("sink upstream", command, port, folder):
             yield port
 
@@ -142,7 +148,7 @@ class Bench:
             core=self.settings.server_core,
             folder=folder,
             environment={
-                "PYTHONPATH": str(BENCHMARKS),
+                "PYTHONPATH": str(ROOT),
                 "BENCHMARK_UPSTREAM_PORT": str(upstream_port),
                 "BENCHMARK_SESSIONS": str(sessions),
             },
@@ -158,7 +164,7 @@ class Bench:
             port=port,
             core=self.settings.load_core,
             folder=folder,
-            environment={"PYTHONPATH": str(BENCHMARKS)},
+            environment={"PYTHONPATH": str(ROOT)},
         )
         try:
             server.wait(address=wire.host(0), seconds=START_SECONDS)

@@ -87,7 +87,7 @@ def command(
     Raises:
         ServerError: nginx is not installed.
     """
-    target = f"servers.{candidate.module}:app"
+    target = f"tests.benchmarks.servers.{candidate.module}:app"
     if candidate.kind == NGINX:
         config = nginx.proxy(folder=folder, port=port, upstream_port=upstream_port)
         return nginx_command(config)

@@ -6,11 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from servers import wire
-
+from ..servers import wire
 from .processes import Server, ServerError
 
-OPENING_SECONDS: Final = 30.0
+OPENING_SECONDS: Final = 45.0
 #: Streams opened at once; more overflow nothing, but arrive no sooner.
 BATCH: Final = 50
 
@@ -40,7 +39,7 @@ class _Stream(asyncio.Protocol):
         self._begun = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        assert isinstance(transport, asyncio.Transport)
         transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:

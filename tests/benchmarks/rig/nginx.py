@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from servers import wire
+from ..servers import wire
 
 #: Room for 2,000 listening addresses, their connections, and idle ones.
 CONNECTIONS: Final = 12_000

@@ -130,7 +130,7 @@ def start(
         raise ServerError("taskset is missing (Debian's package util-linux)")
     log = folder / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [taskset, "-c", str(core), *command],
             cwd=folder,
             env={**os.environ, **environment},

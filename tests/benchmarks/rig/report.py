@@ -48,10 +48,11 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("events/s", "rate", ",.0f"),
         ("CPU us/event", "cpu", ",.1f"),
         ("KiB/stream", "kib", ",.1f"),
+        ("the 2nd time", "again", ",.1f"),
     ),
 }
-#: Memory is judged by its highest round, all else by the median of them.
-_HIGHEST: Final = frozenset({"growth", "kib"})
+#: Shown by the highest of their rounds; all else by the median.
+_HIGHEST: Final = frozenset({"growth"})
 _BARE: Final = {"asgi": "bare-uvicorn", "wsgi": "bare-gunicorn"}
 
 
@@ -89,6 +90,12 @@ def table(scenario: str, rows: Sequence[Row]) -> Iterator[str]:
             cells.append("-" if times is None else f"{times:.2f}")
         lines.append([row.candidate, *cells])
     yield from _aligned(lines)
+    loads = [load for row in rows for load in row.samples.get("disturbed", ())]
+    if any(loads):
+        yield (
+            f"  ~ in {sum(loads):.0f} of {len(loads)} loads other processes took "
+            "over a tenth of the server's core"
+        )
     for row in rows:
         if row.failure:
             yield f"  ! {row.candidate} failed: {row.failure}"
@@ -177,7 +184,7 @@ def _wrk_version() -> str:
 def _first_words(command: list[str | None], count: int) -> str:
     if command[0] is None:
         return "not installed"
-    run = subprocess.run(  # noqa: S603
+    run = subprocess.run(
         [part for part in command if part], capture_output=True, text=True, check=False
     )
     return " ".join((run.stderr + run.stdout).split()[:count])

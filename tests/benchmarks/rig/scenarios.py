@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from servers import wire
-
+from ..servers import wire
 from . import catalogue, events, transfer, wrk
 from .bench import Bench, Row
 from .processes import KIB, Server, ServerError
@@ -64,11 +63,7 @@ def small_post(kind: str) -> Run:
 def sessions(bench: Bench) -> list[Row]:
     """One session and 2,000 in turn, each with an origin of its own."""
     candidates = catalogue.named(
-        "session-proxy",
-        "session-proxy-httpx",
-        "fastapi-httpx",
-        "session-proxy-wsgi",
-        "flask-requests",
+        "session-proxy", "session-proxy-httpx", "fastapi-httpx", "session-proxy-wsgi"
     )
     one = [wire.path(0, wire.CHAT)]
     many = [wire.path(index, wire.CHAT) for index in range(SESSIONS)]
@@ -117,7 +112,7 @@ def event_streams(bench: Bench) -> list[Row]:
     """500 event streams at 10 events a second, on servers just started.
 
     Memory is what they add to a server that has answered no more than a few
-    requests and streams. Two rounds at most: the first is the one that counts.
+    requests and streams. A second round, the last, shows what the first left behind.
     """
     path = wire.path(0, wire.EVENTS)
     candidates = catalogue.of(catalogue.ASGI)
@@ -145,7 +140,8 @@ def event_streams(bench: Bench) -> list[Row]:
                     )
                 )
                 growth = streamed.rss - idle[row.candidate]
-                row.add("kib", growth / KIB / STREAMS)
+                first = "kib" not in row.samples
+                row.add("kib" if first else "again", growth / KIB / STREAMS)
                 row.add("cpu", streamed.cpu_seconds / streamed.events * 1e6)
                 row.add("rate", streamed.events / streamed.seconds)
         return [row for row, _ in started]
@@ -183,9 +179,10 @@ def _requests(
 
 def _warm_and_driven(bench: Bench, server: Server, paths: Sequence[str]) -> wrk.Load:
     """A load right after one of the same kind: 2,000 connects are not measured."""
+    warming = WARMING_SECONDS if len(paths) == 1 else CONNECTING_SECONDS
     loads = [
         wrk.drive(server, paths=paths, connections=HEADLINE, seconds=seconds)
-        for seconds in (CONNECTING_SECONDS, bench.settings.seconds)
+        for seconds in (warming, bench.settings.seconds)
     ]
     return loads[-1]
 
@@ -209,6 +206,7 @@ def _transfers(
 
 def _record(row: Row, load: wrk.Load, label: str) -> None:
     row.add(f"rps@{label}", load.rate)
+    row.add("disturbed", float(load.disturbed))
     if not load.requests:
         row.note(f"at {label}: no request was completed in time")
         return

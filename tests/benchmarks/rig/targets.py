@@ -102,7 +102,7 @@ def _upload(rows: list[Row]) -> Iterator[Verdict]:
 
 def _events(rows: list[Row]) -> Iterator[Verdict]:
     claim = f"500 event streams: {ASGI} KiB a stream"
-    yield Verdict(claim, value(rows, "kib", ASGI, max), at_most=25.0)
+    yield Verdict(claim, value(rows, "kib", ASGI), at_most=25.0)
     claim = f"500 event streams: {ASGI} CPU/event to nginx's"
     yield Verdict(claim, ratio(rows, "cpu", ASGI, "nginx"), at_most=2.0)
 
@@ -120,7 +120,8 @@ def _rate(
     ratios = _by_connections(rows, "rps", ours, theirs)
     claim = f"{load}: {ours} requests/s to {theirs}'s"
     measured = ratios.pop(HEADLINE)
-    return Verdict(claim, measured, at_least=at_least, more=_also(ratios))
+    by_cpu = ratio(rows, f"cpu@{HEADLINE}", theirs, ours)
+    return Verdict(claim, measured, at_least=at_least, more=_also(ratios, by_cpu))
 
 
 def _growth(rows: list[Row], direction: str) -> Iterator[Verdict]:
@@ -137,8 +138,10 @@ def _by_connections(
     }
 
 
-def _also(ratios: dict[int, float | None]) -> str:
+def _also(ratios: dict[int, float | None], by_cpu: float | None = None) -> str:
     known = [f"{at}: {found:.2f}" for at, found in ratios.items() if found is not None]
+    if by_cpu is not None:
+        known.append(f"by CPU: {by_cpu:.2f}")
     return f"({HEADLINE} connections; {', '.join(known)})" if known else ""
 
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from servers import wire
-
+from ..servers import wire
 from .processes import Server, ServerError
 
 PATIENCE_SECONDS: Final = 60.0

@@ -6,15 +6,18 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from servers import wire
-
+from ..servers import wire
 from .processes import Server, ServerError
 
-SCRIPT = Path(__file__).with_name("wrk.lua")
+#: Of the server's core, what everything but the server may take.
+OTHERS_AT_MOST: Final = 0.1
+SCRIPT: Final = Path(__file__).with_name("wrk.lua")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,7 @@ class Load:
     cpu_seconds: float
     p99_ms: float
     faults: str
+    disturbed: bool
 
     @property
     def rate(self) -> float:
@@ -77,8 +81,10 @@ def drive(
         "BENCHMARK_PATHS": str(listed),
         "BENCHMARK_BODY_BYTES": str(body_bytes),
     }
+    core = min(os.sched_getaffinity(server.process.pid))
+    busy, started = busy_seconds(core), time.monotonic()
     before = server.cpu_seconds()
-    finished = subprocess.run(  # noqa: S603
+    finished = subprocess.run(
         command,
         env={**os.environ, **environment},
         capture_output=True,
@@ -86,10 +92,24 @@ def drive(
         check=False,
     )
     spent = server.cpu_seconds() - before
-    return _outcome(finished, spent)
+    others = busy_seconds(core) - busy - spent
+    disturbed = others > OTHERS_AT_MOST * (time.monotonic() - started)
+    return _outcome(finished, spent, disturbed)
 
 
-def _outcome(finished: subprocess.CompletedProcess[bytes], cpu_seconds: float) -> Load:
+def busy_seconds(core: int) -> float:
+    """Seconds that core was not idle, those stolen by a hypervisor included."""
+    for line in Path("/proc/stat").read_text().split("\n"):
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _, _, *rest = map(int, ticks[:8])
+            return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
+    raise ServerError(f"/proc/stat has no core {core}")
+
+
+def _outcome(
+    finished: subprocess.CompletedProcess[bytes], cpu_seconds: float, disturbed: bool
+) -> Load:
     marker = b"\noutcome "
     _, found, rest = finished.stdout.partition(marker)
     if not found:
@@ -103,4 +123,5 @@ def _outcome(finished: subprocess.CompletedProcess[bytes], cpu_seconds: float) -
         cpu_seconds=cpu_seconds,
         p99_ms=seen["p99"] / 1e3,
         faults=", ".join(f"{seen[kind]} {kind}" for kind in kinds if seen[kind]),
+        disturbed=disturbed,
     )

@@ -1,8 +1,8 @@
 """The upstream that nginx cannot be: a sink for uploads, a source of events.
 
-Run as `python -m servers.upstream HOST PORT`. It answers `…/events` with an
-endless event stream, a request with a body with the number of bytes it counted
-(by length or chunked), and anything else with the small JSON.
+Run as `python -m tests.benchmarks.servers.upstream HOST PORT`. It answers `…/events`
+with an endless event stream, a request with a body with the number of bytes it
+counted (by length or chunked), and anything else with the small JSON.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
         self._received = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -9,7 +9,7 @@ import os
 from typing import Final
 
 SERVICE: Final = "my-agent"
-SECRET: Final = "pk_benchmark_benchmark_benchmark"  # noqa: S105
+SECRET: Final = "pk_benchmark_benchmark_benchmark"
 
 #: What the upstream answers to a small request, and the bare application too.
 BODY: Final = (

@@ -14,7 +14,7 @@ settings.configure(
     INSTALLED_APPS=["revproxy"],
     MIDDLEWARE=[],
     ROOT_URLCONF=__name__,
-    SECRET_KEY="for benchmarks only",  # noqa: S106
+    SECRET_KEY="for benchmarks only",
 )
 django.setup()
 

@@ -1,0 +1,1 @@
+"""Benchmarks: `load.py` and `passing.py` are run as scripts."""
