@@ -3,6 +3,7 @@
 from .errors import (
     ConfigError,
     Forbidden,
+    InvalidCredential,
     ProxyError,
     StoreUnavailable,
     Unauthenticated,
@@ -15,6 +16,7 @@ from .stores.memory import MemoryStore
 __all__ = [
     "ConfigError",
     "Forbidden",
+    "InvalidCredential",
     "Key",
     "Limits",
     "MemoryStore",

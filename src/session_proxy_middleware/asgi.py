@@ -29,6 +29,9 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_LOOKS = 4
+"""How often in `Timeouts.idle` a client that takes nothing is looked at."""
+
 LOOK_EVERY = 0.05
 """Seconds. A request that ends sooner never pays for watching its client; the client
 of a longer one is seen leaving well within 100 ms."""
@@ -51,15 +54,26 @@ class SessionProxyMiddleware:
         self._mark = proxy.match.MARK
         self._transport = proxy.async_transport()
         store = proxy.store
-        self._ask: dict[type, Callable[[Any], Awaitable[Any]]] = {
-            FindKey: lambda step: store.keys.alookup(step.digest),
-            FindService: lambda step: store.services.alookup(step.name),
-            FindSession: lambda step: store.sessions.alookup(step.service, step.id),
-        }
+        self._now: dict[type, Callable[[Any], Any]] = {}
+        self._later: dict[type, Callable[[Any], Awaitable[Any]]] = {}
+        if getattr(store, "immediate", False):
+            find_key, find_service = store.keys.lookup, store.services.lookup
+            find_session = store.sessions.lookup
+            self._now = {
+                FindKey: lambda step: find_key(step.digest),
+                FindService: lambda step: find_service(step.name),
+                FindSession: lambda step: find_session(step.service, step.id),
+            }
+        else:
+            self._later = {
+                FindKey: lambda step: store.keys.alookup(step.digest),
+                FindService: lambda step: store.services.alookup(step.name),
+                FindSession: lambda step: store.sessions.alookup(step.service, step.id),
+            }
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
-            self._ask[Authenticate] = lambda step: authenticate(step.request)
-        self._lookout: Lookout | None = None
+            self._later[Authenticate] = lambda step: authenticate(step.request)
+        self._lookout = Lookout(None, proxy.timeouts.idle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -81,48 +95,50 @@ class SessionProxyMiddleware:
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         started = perf_counter()
         flow = exchange(request, self._proxy)
-        client = Client(receive)
+        now = self._now
+        client: Client | None = None
         response: AsyncResponse | None = None
+        answer: Any
         try:
             step: Step = next(flow)
             while type(step) is not Reply:
                 try:
-                    if type(step) is RoundTrip:
-                        answer = response = await self._round_trip(step, client)
+                    if type(step) in now:
+                        answer = now[type(step)](step)
+                    elif type(step) is RoundTrip:
+                        client = self._watched(step, receive)
+                        upload = client if step.meter is not None else None
+                        answer = response = await self._transport.asend(
+                            step.outbound, upload
+                        )
                     else:
-                        answer = await self._ask[type(step)](step)
+                        answer = await self._later[type(step)](step)
                 except asyncio.CancelledError:
-                    if not client.left():
+                    if client is None or not client.interrupted():
                         raise
                     step = flow.throw(ClientDisconnected("while waiting"))
                 except Exception as failure:
                     step = flow.throw(failure)
                 else:
                     step = flow.send(answer)
-            ending = await _stream(step, response, client, send, started)
-            flow.send(ending)
+            flow.send(await _stream(step, response, client, send, started))
         except StopIteration:
             return
         finally:
-            client.active = False
             flow.close()
-            if response is not None and not response.ended:
+            if client is not None:
+                client.close()
+            if response is not None and not response.complete:
                 await response.aclose()
-            if client.watcher is not None:
-                client.watcher.cancel()
 
-    async def _round_trip(self, step: RoundTrip, client: Client) -> AsyncResponse:
+    def _watched(self, step: RoundTrip, receive: Receive) -> Client:
+        client = Client(receive, step.meter)
         lookout = self._lookout
         loop = asyncio.get_running_loop()
-        if lookout is None or lookout.loop is not loop:
-            lookout = self._lookout = Lookout(loop)
-        client.meter = step.meter
-        client.ended = not step.outbound.has_body
-        client.task = asyncio.current_task()
-        client.active = True
+        if lookout.loop is not loop:
+            lookout = self._lookout = Lookout(loop, self._proxy.timeouts.idle)
         lookout.add(client)
-        upload = client if step.outbound.has_body else None
-        return await self._transport.asend(step.outbound, upload)
+        return client
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
@@ -154,14 +170,16 @@ def _request(scope: Scope, route: Route) -> Request:
 async def _stream(
     reply: Reply,
     response: AsyncResponse | None,
-    client: Client,
+    client: Client | None,
     send: Send,
     started: float,
 ) -> Ending:
-    """Send the reply; what is left to decide is nothing but when it is over."""
+    """Send the reply; what is left to tell is how that ended."""
     sent = 0
     reason = "completed"
     headers_after = perf_counter() - started
+    if client is not None:
+        client.turns = 1
     try:
         await send(
             {
@@ -170,24 +188,26 @@ async def _stream(
                 "headers": reply.headers,
             }
         )
-        if reply.body is not None or response is None:
-            data = reply.body or b""
-            sent = len(data)
-            await send({"type": "http.response.body", "body": data})
-        else:
-            if not response.ready:
+        data = reply.body
+        if data is None and response is not None and client is not None:
+            if not response.complete and not response.pieces:
                 # Some servers hold the head back until a piece of the body comes.
-                await send(_piece(b"", more=True))
-            more = True
-            while more:
+                await send(_more(b""))
+            while not response.complete:
+                client.turns += 1
                 data = await response.read()
-                more = not response.ended
-                sent += len(data)
-                await send(_piece(data, more=more))
+                client.turns += 1
+                if data:
+                    sent += len(data)
+                    await send(_more(data))
+            data = b"".join(response.pieces)
+        data = data or b""
+        sent += len(data)
+        await send({"type": "http.response.body", "body": data})
     except asyncio.CancelledError:
-        if not client.left():
+        if client is None or not client.interrupted():
             raise
-        reason = "client_disconnected"
+        reason = client.reason
     except (ClientDisconnected, OSError):
         reason = "client_disconnected"
     except ResponseTruncated as truncated:
@@ -196,13 +216,12 @@ async def _stream(
         reason = truncated.reason
     except ProxyError as error:
         reason = error.slug
-    return Ending(
-        reason, client.received, sent, headers_after, perf_counter() - started
-    )
+    received = client.received if client is not None else 0
+    return Ending(reason, received, sent, headers_after, perf_counter() - started)
 
 
-def _piece(data: bytes, *, more: bool) -> Message:
-    return {"type": "http.response.body", "body": data, "more_body": more}
+def _more(data: bytes) -> Message:
+    return {"type": "http.response.body", "body": data, "more_body": True}
 
 
 def _denial(scope: Scope, send: Send) -> Send:
@@ -224,18 +243,35 @@ def _denial(scope: Scope, send: Send) -> Send:
 
 class Client:
     """The client's side of one request: its body (an `AsyncUpload`), and whether it
-    is still there."""
+    is still there and takes what it is sent."""
 
-    __slots__ = ("_gone", "_receive", "active", "ended", "meter", "task", "watcher")
+    __slots__ = (
+        "_loop",
+        "_receive",
+        "_same",
+        "_seen",
+        "_task",
+        "_timer",
+        "_watcher",
+        "active",
+        "ended",
+        "meter",
+        "reason",
+        "turns",
+    )
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, meter: BodyMeter | None) -> None:
         self._receive = receive
-        self._gone = False
-        self.active = False
-        self.ended = True
-        self.meter: BodyMeter | None = None
-        self.task: asyncio.Task[Any] | None = None
-        self.watcher: asyncio.Task[None] | None = None
+        self._task = asyncio.current_task()
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.meter = meter
+        self.ended = meter is None
+        self.active = True
+        self.reason = ""
+        """Why the request was interrupted, if it was."""
+        self.turns = 0
+        """Odd while something is being sent to the client."""
 
     @property
     def received(self) -> int:
@@ -254,48 +290,73 @@ class Client:
         self.ended = ended
         return data
 
-    def watch(self) -> None:
-        """From now on, interrupt the request as soon as the client leaves."""
-        self.watcher = asyncio.get_running_loop().create_task(self._watch())
+    def watch(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
+        """From now on, interrupt the request as soon as the client leaves, or has
+        taken nothing of what it is sent for `idle` seconds."""
+        self._loop = loop
+        self._seen = self._same = 0
+        self._watcher = loop.create_task(self._watch())
+        self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        if self.active and self.task is not None:
-            self._gone = True
-            self.task.cancel()
+        self._interrupt("client_disconnected")
 
-    def left(self) -> bool:
-        """Whether the cancellation just caught is the watcher's, because the client
-        has left, and nobody else's."""
-        return self._gone and self.task is not None and not self.task.uncancel()
+    def _look(self, idle: float) -> None:
+        stuck = self.turns & 1 and self.turns == self._seen
+        self._seen = self.turns
+        self._same = self._same + 1 if stuck else 0
+        if self._same >= _LOOKS:
+            self._interrupt("client_idle")
+        else:
+            self._timer = self._loop.call_later(idle / _LOOKS, self._look, idle)
+
+    def _interrupt(self, reason: str) -> None:
+        if self.active and not self.reason and self._task is not None:
+            self.reason = reason
+            self._task.cancel()
+
+    def interrupted(self) -> bool:
+        """Whether the cancellation just caught is ours, for the client's sake, and
+        nobody else's."""
+        return bool(self.reason) and not (self._task and self._task.uncancel())
+
+    def close(self) -> None:
+        """The request is over."""
+        self.active = False
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
 
 
 class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
     pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, idle: float) -> None:
         self.loop = loop
+        self._idle = idle
         self._young: list[Client] = []
         self._due = False
 
     def add(self, client: Client) -> None:
         """A request has begun."""
         self._young.append(client)
-        if not self._due:
+        if not self._due and self.loop is not None:
             self._due = True
-            self.loop.call_later(LOOK_EVERY, self._look)
+            self.loop.call_later(LOOK_EVERY, self._look, self.loop)
 
-    def _look(self) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         young, self._young = self._young, []
         for client in young:
             if not client.active:
                 continue
             if client.ended:
-                client.watch()
+                client.watch(loop, self._idle)
             else:
                 self._young.append(client)  # Its upload would see it leave.
         self._due = bool(self._young)
         if self._due:
-            self.loop.call_later(LOOK_EVERY, self._look)
+            loop.call_later(LOOK_EVERY, self._look, loop)

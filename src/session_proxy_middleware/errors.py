@@ -79,6 +79,10 @@ class ProxyError(Exception):
         )
 
 
+# A hook may raise the family itself: it is answered like a bug.
+ProxyError.prepared = {strict: ProxyError._prepare(strict) for strict in (False, True)}
+
+
 class InternalError(ProxyError):
     """A bug in the proxy or in a hook."""
 

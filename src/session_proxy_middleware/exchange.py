@@ -34,7 +34,7 @@ from .errors import (
 from .models import Ending, Outbound, Principal, Reply, Request, Session
 from .rules import body, credential, forwarding, path, scope
 from .rules.body import BodyMeter
-from .rules.headers import RequestFields
+from .rules.headers import Framing, RequestFields
 
 if TYPE_CHECKING:
     from .proxy import SessionProxy
@@ -77,8 +77,8 @@ class RoundTrip:
     """Do it: connect, send, receive the head. Answer: an (async) `Response`."""
 
     outbound: Outbound
-    meter: BodyMeter
-    """What the driver counts the request's body with."""
+    meter: BodyMeter | None
+    """What the driver counts the request's body with, if there is one."""
 
 
 Step = Authenticate | FindKey | FindService | FindSession | RoundTrip | Reply
@@ -86,30 +86,40 @@ Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
 
 
-@dataclass(slots=True)
-class Admitted:
-    """What admission found out."""
-
-    principal: Principal
-    session: Session
-    fields: RequestFields
-    framing: tuple[bool, int | None]
+Admitted = tuple[Principal, Session, RequestFields, Framing]
+"""What admission found out."""
 
 
 def exchange(request: Request, proxy: SessionProxy) -> Flow:
     """Admit, forward, reply. Every failure becomes the reply of its row."""
-    admitted: Admitted | None = None
-    held = False
+    principal: Principal | None = None
+    held: Session | None = None
     error: ProxyError | None = None
     status = 499
     ending: Ending | None = None
+    limiter = proxy.limiter
     request.id = proxy.new_request_id()
     try:
         try:
-            admitted = yield from admit(request, proxy)
-            proxy.limiter.enter(admitted.session, admitted.principal)
-            held = True
-            reply = yield from forward(request, admitted, proxy)
+            principal, session, fields, framing = yield from admit(request, proxy)
+            limiter.enter(session, principal)
+            held = session
+            policy = proxy.header_policy
+            meter = None
+            if framing[0]:
+                upgrade = bool(fields.upgrade)
+                meter = BodyMeter(framing[1], proxy.limits.body, upgrade=upgrade)
+            sent = forwarding.outbound(request, fields, session, policy, framing)
+            try:
+                response = yield RoundTrip(sent, meter)
+            except (ConnectFailed, ConnectTimeout) as failure:
+                # Nothing was sent, so a second try delivers nothing twice.
+                session = yield from find_again(session, failure)
+                sent = forwarding.outbound(request, fields, session, policy, framing)
+                response = yield RoundTrip(sent, meter)
+            reply = forwarding.inbound(
+                response.status, response.headers, request, session
+            )
         except ClientDisconnected:
             return
         except ProxyError as raised:
@@ -125,10 +135,10 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
         status = reply.status
         ending = yield reply
     finally:
-        if held and admitted is not None:
-            proxy.limiter.leave(admitted.session, admitted.principal)
+        if held is not None and principal is not None:
+            limiter.leave(held, principal)
         if access_log.isEnabledFor(logging.INFO):
-            _record(request, admitted, status, error, ending)
+            _record(request, principal, status, error, ending)
 
 
 def admit(request: Request, proxy: SessionProxy) -> Answered:
@@ -139,12 +149,13 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
     if request.method not in METHODS:
         raise MethodNotAllowed(request.method)
     fields = proxy.header_policy.rules.sift(request)
-    request.id = fields.request_id() or request.id
-    fields.host()
+    if fields.request_ids:
+        request.id = fields.request_id() or request.id
     framing = fields.framing(request.http_version)
     route = request.route
     try:
         if proxy.authenticate is not None:
+            credential.check_single(fields.authorization)
             principal = yield Authenticate(request)
         else:
             token = credential.bearer(fields.authorization)
@@ -166,42 +177,34 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
     except OSError as error:
         raise StoreUnavailable(repr(error)) from error
     plain = path.decoded(route.target)
-    path.check_query(request.query)
-    scope.check_request(principal, request.method, plain)
+    if request.query is not None:
+        path.check_query(request.query)
+    if principal.restricted:
+        scope.check_request(principal, request.method, plain)
     scope.check_reserved(plain, proxy.reserved_paths)
-    if fields.websocket:
+    if b"websocket" in fields.upgrade:  # RFC 6455 §4.1
         raise WebSocketUnsupported("this server or deployment does none")
-    body.check_declared(framing[1], proxy.limits.body)
-    return Admitted(principal, session, fields, framing)
+    if framing[0]:
+        body.check_declared(framing[1], proxy.limits.body)
+    return principal, session, fields, framing
 
 
-def forward(request: Request, admitted: Admitted, proxy: SessionProxy) -> Answered:
-    """One round trip; a second when none was made because the session had moved."""
-    session = admitted.session
+def find_again(session: Session, failure: ProxyError) -> Answered:
+    """Where the session is now, if it has moved since it was looked up.
+
+    Raises:
+        SessionNotFound: it has ended meanwhile.
+        ProxyError: it has not moved; the failure to connect, as it was.
+    """
     try:
-        response = yield _round_trip(request, admitted, session, proxy)
-    except (ConnectFailed, ConnectTimeout) as failure:
-        # Nothing was sent, so looking again cannot deliver anything twice.
-        try:
-            fresh = yield FindSession(session.service, session.id)
-        except OSError:
-            raise failure from None
-        if fresh is None:
-            raise SessionNotFound("ended while connecting") from failure
-        if fresh.pool_key == session.pool_key:
-            raise
-        session = fresh
-        response = yield _round_trip(request, admitted, session, proxy)
-    return forwarding.inbound(response.status, response.headers, request, session)
-
-
-def _round_trip(
-    request: Request, admitted: Admitted, session: Session, proxy: SessionProxy
-) -> RoundTrip:
-    outbound = forwarding.outbound(
-        request, admitted.fields, session, proxy.header_policy, admitted.framing
-    )
-    return RoundTrip(outbound, BodyMeter(admitted.framing[1], proxy.limits.body))
+        fresh = yield FindSession(session.service, session.id)
+    except OSError:
+        raise failure from None
+    if fresh is None:
+        raise SessionNotFound("ended while connecting") from failure
+    if fresh.pool_key == session.pool_key:
+        raise failure
+    return fresh
 
 
 def _report(error: ProxyError, request: Request) -> None:
@@ -223,7 +226,7 @@ def _report(error: ProxyError, request: Request) -> None:
 
 def _record(
     request: Request,
-    admitted: Admitted | None,
+    principal: Principal | None,
     status: int,
     error: ProxyError | None,
     ending: Ending | None,
@@ -246,7 +249,7 @@ def _record(
         "request_id": request.id.decode("latin-1"),
         "service": route.service,
         "session_id": route.session_id,
-        "principal": admitted.principal.id if admitted else None,
+        "principal": principal.id if principal else None,
         "method": request.method,
         "path": target,
         "status": status,

@@ -42,7 +42,11 @@ class Keys(Protocol):
 
 
 class Store(Protocol):
-    """Where services, sessions and keys are looked up."""
+    """Where services, sessions and keys are looked up.
+
+    A store may have an attribute `immediate`, true where a look-up is a matter of
+    microseconds and never waits: the ASGI driver then calls it without await.
+    """
 
     @property
     def services(self) -> Services: ...
@@ -89,9 +93,9 @@ class Departure(Protocol):
 class AsyncResponse(Protocol):
     """A session's response: the head is there, the body comes.
 
-    `ended` is true from the moment the last bytes were given by `read`; `ready`
-    says that `read` would not wait. `aclose` may be called at any time and breaks
-    off what is under way.
+    `complete` is true once the body's last byte has come, and `pieces` holds what of
+    it nobody has taken. `read` gives what is there, or waits for more; none at the
+    end. `aclose` may be called at any time and breaks off what is under way.
 
     Raises (from `read`): `ResponseTruncated`, and whatever `upload.read` raises
     where an upload is still under way.
@@ -99,11 +103,9 @@ class AsyncResponse(Protocol):
 
     status: int
     headers: Headers
+    complete: bool
+    pieces: list[bytes]
 
-    @property
-    def ended(self) -> bool: ...
-    @property
-    def ready(self) -> bool: ...
     async def read(self) -> bytes: ...
     async def aclose(self) -> None: ...
 
@@ -113,11 +115,9 @@ class Response(Protocol):
 
     status: int
     headers: Headers
+    complete: bool
+    pieces: list[bytes]
 
-    @property
-    def ended(self) -> bool: ...
-    @property
-    def ready(self) -> bool: ...
     def read(self) -> bytes: ...
     def close(self) -> None: ...
 

@@ -54,7 +54,11 @@ class Limiter:
         """Give a place back."""
         with self._lock:
             self.in_flight -= 1
-            _decrease(self._sessions, session.name)
+            sessions, name = self._sessions, session.name
+            if sessions[name] > 1:
+                sessions[name] -= 1
+            else:
+                del sessions[name]
             if self._per_key is not None:
                 _decrease(self._keys, principal.id)
 

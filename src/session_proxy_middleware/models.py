@@ -73,6 +73,11 @@ class Principal:
     services: tuple[str, ...] = ("*",)
     methods: frozenset[str] | None = None
     paths: tuple[str, ...] | None = None
+    restricted: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        restricted = self.methods is not None or self.paths is not None
+        object.__setattr__(self, "restricted", restricted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

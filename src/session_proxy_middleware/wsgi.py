@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from errno import ECONNRESET, EPIPE
 from http import HTTPStatus
 from time import perf_counter
 from typing import Any
@@ -108,6 +109,8 @@ class SessionProxyMiddleware:
             client.close()
             raise
         stream = Stream(step, response, client, flow, started)
+        if response is not None and not response.complete:
+            client.guard(self._proxy.timeouts.idle)
         status = _STATUS_LINES.get(step.status) or f"{step.status} Unknown"
         try:
             start_response(status, _native(step.headers))
@@ -145,7 +148,7 @@ class Stream(Iterator[bytes]):
         if self._whole is not None or self._response is None:
             data = self._whole or b""
             self._complete()
-        elif not self._begun and not self._response.ready:
+        elif not (self._begun or self._response.complete or self._response.pieces):
             # Some servers send the head with the first piece, even an empty one:
             # the client then has it before the session's first byte.
             self._begun = True
@@ -156,15 +159,15 @@ class Stream(Iterator[bytes]):
                 data = self._response.read()
             except ResponseTruncated as truncated:
                 # Raised, so that the server breaks the connection off and the
-                # truncation shows.
+                # truncation shows; as what servers take for the network's doing.
                 self._reason = truncated.reason
-                raise
-            except ClientDisconnected:
-                raise
+                raise ConnectionResetError(ECONNRESET, str(truncated)) from truncated
+            except ClientDisconnected as gone:
+                raise BrokenPipeError(EPIPE, str(gone)) from gone
             except ProxyError as error:
                 self._reason = error.slug
-                raise
-            if self._response.ended:
+                raise ConnectionResetError(ECONNRESET, str(error)) from error
+            if self._response.complete and not self._response.pieces:
                 self._complete()
         self._sent += len(data)
         if not data:
@@ -186,7 +189,7 @@ class Stream(Iterator[bytes]):
         )
         with contextlib.suppress(StopIteration):
             self._flow.send(ending)
-        if self._response is not None and not self._response.ended:
+        if self._response is not None and not self._response.complete:
             self._response.close()
         self._client.close()
 

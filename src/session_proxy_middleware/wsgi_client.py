@@ -68,6 +68,11 @@ class Client:
         self._meter = step.meter
         self._left = length
         self._stream = get_input_stream(dict(self._environ))
+        self.guard(idle)
+
+    def guard(self, idle: float) -> None:
+        """From now on, a client that is silent, or takes nothing, for `idle` seconds
+        fails with a time-out, where the server shows its socket."""
         if self._sock is not None and self._restore is None:
             self._restore = (self._sock, self._sock.gettimeout())
             self._sock.settimeout(idle)

@@ -53,7 +53,7 @@ def get(session: Session, path: bytes) -> Outbound:
 
 async def body(response: Response) -> bytes:
     pieces = b""
-    while not response.ended:
+    while not response.complete or response.pieces:
         pieces += await response.read()
     return pieces
 

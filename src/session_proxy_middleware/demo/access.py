@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import time
 
-from .settings import Settings
+from .settings import SERVICE, Settings
 
 
 def show(settings: Settings) -> None:
     """From now on every request through the proxy is a line on stderr."""
     handler = logging.StreamHandler()
-    handler.setFormatter(Line({bot.id: bot.name for bot in settings.bots}))
+    handler.setFormatter(Line({(SERVICE, bot.id): bot.name for bot in settings.bots}))
     log = logging.getLogger("session_proxy.access")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
@@ -25,14 +25,14 @@ class Line(logging.Formatter):
     ordinary end.
     """
 
-    def __init__(self, names: dict[str, str]) -> None:
+    def __init__(self, names: dict[tuple[str, str], str]) -> None:
         super().__init__()
         self._names = names
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         values = vars(record)
-        name = self._names.get(values["session_id"])
+        name = self._names.get((values["service"], values["session_id"]))
         answered_by = values["answered_by"]
         if answered_by == "session" and name is not None:
             answered_by = name
@@ -43,7 +43,8 @@ class Line(logging.Formatter):
             f"  {values['status']}  {answered_by:<6}"
             f" {'' if took is None else f'{took:.1f} ms':>10}"
             f" {values['bytes_sent']:>8} B"
-            f"  {values['method']} {where}{values['path']}"
+            # repr: neither a line break nor a terminal's control gets through.
+            f"  {values['method']} {repr(where + values['path'])[1:-1]}"
         )
         if values["end_reason"] != "completed":
             line += f"  ({values['end_reason']})"

@@ -53,10 +53,11 @@ async def context() -> list[dict[str, Any]]:
     return conversation
 
 
-@app.delete("/context", status_code=204)
-async def forget() -> None:
+@app.delete("/context")
+async def forget() -> Response:
     """Begin again."""
     conversation.clear()
+    return Response(status_code=204)
 
 
 @app.post("/api/offer")

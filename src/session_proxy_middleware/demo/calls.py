@@ -112,7 +112,7 @@ def _answered(first: Bot, second: Bot) -> Iterator[Call]:
         values = {"path": _at(first, path), "answered_by": first.name, **more}
         return Call(name=name, **values)  # type: ignore[arg-type]
 
-    yield Call(name="the portal's own page", path="/", answered_by="portal")
+    yield Call(name="the portal's own page", path="/", key="none", answered_by="portal")
     yield ask("JSON from a session", "/status", verify=_says(session_id=first.id))
     yield ask(
         "JSON to a session",

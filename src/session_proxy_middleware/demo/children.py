@@ -84,6 +84,10 @@ class Child:
         """Whether it still runs."""
         return self.process.poll() is None
 
+    def printed(self, start: str) -> bool:
+        """Whether it has printed a line that starts like this, of late."""
+        return any(line.startswith(start) for line in tuple(self.output))
+
     def wait(self, path: str) -> float:
         """Return once it answers `path`, with the seconds since it was started.
 
@@ -99,8 +103,10 @@ class Child:
         try:
             connection.request("GET", path)
             status = connection.getresponse().status
+        except TimeoutError as error:
+            raise self.failed(f"did not answer in {START_SECONDS:.0f} s") from error
         except (OSError, http.client.HTTPException) as error:
-            raise self.failed(f"did not start ({error})") from error
+            raise self.failed("did not start") from error
         finally:
             connection.close()
         if status != 200:
@@ -109,14 +115,16 @@ class Child:
 
     def failed(self, what: str) -> DemoError:
         """The error that says `what`, and what the child has printed."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # One that dies closes its sockets first and tells why afterwards.
+            self.process.wait(STOP_SECONDS)
         self.stop()
         self._reader.join(STOP_SECONDS)
         return DemoError("\n".join([f"{self.name} {what}", *self.output]))
 
     def ask_to_stop(self) -> None:
         """Begin to end it."""
-        with contextlib.suppress(ProcessLookupError):
-            self.process.terminate()
+        self.process.terminate()
 
     def stop(self) -> None:
         """End it and what it has started, politely first."""

@@ -14,6 +14,7 @@ worker_class = "gthread"
 threads = 8
 loglevel = "warning"
 graceful_timeout = 1
+forwarded_allow_ips = ""
 control_socket_disable = True
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
 from .calls import calls
 from .check import check
 from .children import Child
-from .settings import Settings
 from .stage import Stage, stage
 
 
@@ -34,22 +34,26 @@ def say(line: str) -> None:
 
 def _check(scene: Stage) -> int:
     say("")
-    settings = scene.settings
-    if check(
-        calls(settings.bots),
+    good = check(
+        calls(scene.settings.bots),
         port=scene.portal.port,
-        secret=settings.secret,
+        secret=scene.settings.secret,
         say=say,
-    ):
+    )
+    # What goes wrong after the last byte of an answer shows here alone.
+    upset = [child.name for child in scene.children if child.printed("Traceback ")]
+    if good and not upset:
         return 0
+    if upset:
+        say(f"Errors were printed by: {', '.join(upset)}.")
     for child in scene.children:
-        for line in child.output:
+        for line in tuple(child.output):
             say(f"{child.name:<6} | {line}")
     return 1
 
 
 def _serve(scene: Stage) -> int:
-    _introduce(scene.settings, scene.portal.url)
+    _introduce(scene)
     for child in scene.children:
         _follow(child)
     running = scene.children
@@ -61,7 +65,8 @@ def _serve(scene: Stage) -> int:
     return 1
 
 
-def _introduce(settings: Settings, portal: str) -> None:
+def _introduce(scene: Stage) -> None:
+    settings, portal = scene.settings, scene.portal.url
     say("")
     say(f"The key: {settings.secret}")
     for call in calls(settings.bots):
@@ -69,11 +74,15 @@ def _introduce(settings: Settings, portal: str) -> None:
         say(f"# {call.name}: {call.status} by {call.answered_by}")
         say(call.command(portal, settings.secret))
     say("")
+    say("# a session that has gone: 502 by proxy, after")
+    say(f"kill {scene.sessions[-1].process.pid}")
+    say("")
     say("Each request through the proxy is shown below. Ctrl-C ends everything.")
 
 
 def _follow(child: Child) -> None:
     def show(line: str) -> None:
-        say(f"{child.name:<6} | {line}")
+        with contextlib.suppress(BrokenPipeError):
+            say(f"{child.name:<6} | {line}")
 
     child.show = show

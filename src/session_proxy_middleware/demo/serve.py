@@ -25,6 +25,7 @@ def main(arguments: list[str]) -> None:
         application,
         log_level="warning",
         access_log=False,
+        proxy_headers=False,
         headers=[(ANSWERED_BY, name) for name in names],
         timeout_graceful_shutdown=1,
     )

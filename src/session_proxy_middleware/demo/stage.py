@@ -45,7 +45,7 @@ def stage(
     started: list[Child] = []
     with _signals_as_exceptions(), contextlib.ExitStack() as stack:
         stack.callback(_stop, started)
-        front = stack.enter_context(_portal_socket(port))
+        front = stack.enter_context(portal_socket(port))
         bots = []
         for name in ("bot-1", "bot-2"):
             child = Child(name, _session_command(name), listen(), {})
@@ -69,7 +69,12 @@ def stage(
         yield Stage(portal=portal, sessions=started[:-1], settings=settings)
 
 
-def _portal_socket(port: int | None) -> socket.socket:
+def portal_socket(port: int | None) -> socket.socket:
+    """A socket that listens on `port`; for None on `PORT`, or any if that is taken.
+
+    Raises:
+        DemoError: the port that was asked for is taken.
+    """
     if port is None:
         with contextlib.suppress(OSError):
             return listen(PORT)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from ..errors import BodyTooLarge, InternalError
+from ..errors import BodyTooLarge, InternalError, MalformedHeaders
 
 
 class BodyMeter:
-    """Fed with every piece of a body. `received` is the count so far."""
+    """Fed with every piece of a body. `received` is the count so far.
 
-    __slots__ = ("_declared", "_limit", "received")
+    `upgrade`: the request asked for another protocol, too.
+    """
 
-    def __init__(self, declared: int | None, limit: int | None) -> None:
+    __slots__ = ("_declared", "_limit", "_upgrade", "received")
+
+    def __init__(
+        self, declared: int | None, limit: int | None, *, upgrade: bool = False
+    ) -> None:
         self._declared = declared
         self._limit = limit
+        self._upgrade = upgrade
         self.received = 0
 
     def count(self, data: bytes, ended: bool) -> None:
@@ -22,6 +28,8 @@ class BodyMeter:
             BodyTooLarge: more than the limit.
             InternalError: not the declared number of bytes, so something between
                 the server and the proxy has consumed or changed the body.
+            MalformedHeaders: none at all, of a request that asks for an upgrade:
+                some servers take what follows for the other protocol.
         """
         self.received += len(data)
         if self._limit is not None and self.received > self._limit:
@@ -30,6 +38,8 @@ class BodyMeter:
         if declared is not None and (
             self.received > declared or (ended and self.received < declared)
         ):
+            if self._upgrade and not self.received:
+                raise MalformedHeaders("a body beside an upgrade")
             raise InternalError(
                 f"the request declared a body of {declared} bytes and "
                 f"{self.received} arrived: a middleware outside the proxy consumed "

@@ -8,18 +8,25 @@ from hashlib import sha256
 from ..errors import InvalidCredential, Unauthenticated
 
 
+def check_single(fields: Sequence[bytes]) -> None:
+    """Raises `InvalidCredential` for two Authorization fields, or a Bearer that two
+    were joined into: only one of them would be checked (CVE-2021-32777)."""
+    if len(fields) > 1 or (
+        fields and b"," in fields[0] and fields[0][:7].lower() == b"bearer "
+    ):
+        raise InvalidCredential("more than one Authorization field")
+
+
 def bearer(fields: Sequence[bytes]) -> bytes:
-    """The token of the request's Authorization fields.
+    """The token of the request's one Authorization field.
 
     Raises:
         Unauthenticated: no field, or one of another scheme.
-        InvalidCredential: two fields, or one that two were joined into, since only
-            one of them would be checked (CVE-2021-32777); or an empty token.
+        InvalidCredential: two fields, or an empty token.
     """
     if not fields:
         raise Unauthenticated("no Authorization field")
-    if len(fields) > 1 or b"," in fields[0]:
-        raise InvalidCredential("more than one Authorization field")
+    check_single(fields)
     scheme, _, token = fields[0].partition(b" ")
     if scheme.lower() != b"bearer":
         raise Unauthenticated("not a Bearer credential")

@@ -10,6 +10,11 @@ from ..models import Field, Headers, Request
 MODES = ("set", "append", "off")
 
 
+_SCHEMES = {
+    scheme: (b"x-forwarded-proto", scheme.encode()) for scheme in ("http", "https")
+}
+
+
 def checked(mode: str) -> str:
     """The option `forwarded`, checked. Raises `ConfigError`."""
     if mode not in MODES:
@@ -25,13 +30,14 @@ def forwarded(
     - `set`: ours alone, from what the server says of client, scheme and host.
     - `append`: the client's are kept and extended, for use behind a front proxy
       of one's own.
-    - `off`: none at all, neither ours nor the client's (CVE-2022-32148).
+
+    With `off` there are none at all, neither ours nor the client's (CVE-2022-32148),
+    and this is not called.
     """
-    if mode == "off":
-        return []
     client = request.client
+    scheme = request.scheme
     added: Headers = [
-        (b"x-forwarded-proto", request.scheme.encode()),
+        _SCHEMES.get(scheme) or (b"x-forwarded-proto", scheme.encode()),
         (b"x-forwarded-prefix", request.route.public),
     ]
     if client is not None:

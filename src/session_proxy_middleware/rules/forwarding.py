@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Field, Headers, Outbound, Reply, Request, Session
 from . import forwarded, location
-from .headers import HOP_BY_HOP, HeaderRules, RequestFields, named_by
+from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 _VIA: Field = (b"via", b"1.1 session-proxy")
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({204, 304})
 
-_KEEP, _DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(6)
+_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(5)
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     # The host server's own; a second one would be a contradiction.
@@ -65,19 +65,20 @@ def outbound(
     fields: RequestFields,
     session: Session,
     policy: HeaderPolicy,
-    framing: tuple[bool, int | None],
+    framing: Framing,
 ) -> Outbound:
     """The request as the session will get it."""
-    headers: Headers = [session.host_field]
-    headers += fields.kept
-    headers += forwarded.forwarded(
-        policy.forwarded, request, fields.host(), fields.forwarded
-    )
-    headers += (
+    headers: Headers = [
+        session.host_field,
+        *fields.kept,
         (b"x-request-id", request.id),
         _VIA,
         (policy.session_id_name, session.id_bytes),
-    )
+    ]
+    if policy.forwarded != "off":
+        headers += forwarded.forwarded(
+            policy.forwarded, request, fields.host, fields.forwarded
+        )
     target = session.base_path + (request.route.target or b"/")
     if request.query is not None:
         target += b"?" + request.query
@@ -104,11 +105,13 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     actions = _RESPONSE_ACTIONS
     for each in headers:
         name = each[0]
-        action = actions.get(name, _KEEP)
-        if action == _KEEP:
+        action = actions.get(name)
+        if action is None:
             # Only an answer of the proxy's own says so.
             if not name.startswith(b"x-session-proxy-"):
                 keep(each)
+        elif action is _DROP:
+            continue
         elif action == _LENGTH:
             # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
             if status not in _BODILESS:
@@ -118,7 +121,7 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
         elif action == _ID:
             has_id = True
             keep(each)
-        elif action == _CONNECTION:
+        else:
             connection.append(each[1])
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]

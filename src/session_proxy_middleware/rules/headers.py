@@ -61,6 +61,13 @@ _SPECIAL = {
 # (CVE-2025-64484, CVE-2026-52845).
 _NO_ALIAS = (AUTHORIZATION, DROP, FORWARDED, HOST, ID, LENGTH, ENCODING)
 
+Framing = tuple[bool, int | None]
+"""Whether a body follows, and its length where that is known."""
+
+NO_BODY: Framing = (False, None)
+
+_NONE: frozenset[bytes] = frozenset()
+
 
 class RequestFields:
     """A request's header fields, told apart."""
@@ -69,24 +76,24 @@ class RequestFields:
         "authorization",
         "encodings",
         "forwarded",
-        "hosts",
+        "host",
         "kept",
         "lengths",
         "named",
         "request_ids",
-        "websocket",
+        "upgrade",
     )
 
     def __init__(self) -> None:
         self.kept: Headers = []
         self.authorization: tuple[bytes, ...] = ()
-        self.hosts: tuple[bytes, ...] = ()
+        self.host: bytes | None = None
         self.lengths: tuple[bytes, ...] = ()
         self.encodings: tuple[bytes, ...] = ()
         self.request_ids: tuple[bytes, ...] = ()
         self.forwarded: tuple[Field, ...] = ()
-        self.named: frozenset[bytes] = frozenset()
-        self.websocket = False
+        self.named: frozenset[bytes] = _NONE
+        self.upgrade: tuple[bytes, ...] = ()
 
     def request_id(self) -> bytes | None:
         """The client's own request id, when it sent one that is fit to pass on."""
@@ -94,20 +101,7 @@ class RequestFields:
             return None
         return self.request_ids[0]
 
-    def host(self) -> bytes | None:
-        """The Host field, or None.
-
-        Raises:
-            MalformedHeaders: there are several (RFC 9112 §3.2), also joined into
-                one by the server.
-        """
-        if not self.hosts:
-            return None
-        if len(self.hosts) > 1 or b"," in self.hosts[0]:
-            raise MalformedHeaders("more than one Host field")
-        return self.hosts[0]
-
-    def framing(self, http_version: str) -> tuple[bool, int | None]:
+    def framing(self, http_version: str) -> Framing:
         """Whether a body follows, and its length where that is declared.
 
         Raises:
@@ -129,7 +123,7 @@ class RequestFields:
             length = int(self.lengths[0])
             return length > 0, length
         # HTTP/2 and later frame bodies without a header field.
-        return http_version[0] not in "01", None
+        return (True, None) if http_version[0] not in "01" else NO_BODY
 
 
 class HeaderRules:
@@ -140,10 +134,9 @@ class HeaderRules:
     """
 
     def __init__(self, *, platform: bytes, max_fields: int, max_bytes: int) -> None:
-        self._platform = platform
         self._max_fields = max_fields
         self._max_bytes = max_bytes
-        self._memo: dict[bytes, int] = {}
+        self._actions = _Actions(platform)
 
     def sift(self, request: Request) -> RequestFields:
         """One pass over a request's fields.
@@ -151,60 +144,69 @@ class HeaderRules:
         Raises:
             HeadersTooLarge: over the limits, told before anything else is looked at
                 (CVE-2025-14550).
-            MalformedHeaders: a name that is not a token.
+            MalformedHeaders: a name that is not a token, or a second Host
+                (RFC 9112 §3.2), also one that the server joined to the first.
         """
         headers = request.headers
         if len(headers) > self._max_fields:
             raise HeadersTooLarge(f"{len(headers)} fields")
-        memo = self._memo
+        actions = self._actions
         fields = RequestFields()
-        keep = fields.kept.append
+        kept: Headers = []
         size = 0
         for field in headers:
             name, value = field
             size += len(name) + len(value)
-            action = memo.get(name)
-            if action is None:
-                action = self._learn(name)
-            if action == KEEP:
-                keep(field)
-            elif action != DROP:
+            action = actions[name]
+            if action is KEEP:
+                kept.append(field)
+            elif action is AUTHORIZATION:
+                fields.authorization += (value,)
+            elif action is HOST:
+                if fields.host is not None or b"," in value:
+                    raise MalformedHeaders("more than one Host field")
+                fields.host = value
+            elif action is not DROP:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
             raise HeadersTooLarge(f"{size} bytes")
         if fields.named:
-            fields.kept = [each for each in fields.kept if each[0] not in fields.named]
+            kept = [each for each in kept if each[0] not in fields.named]
+        fields.kept = kept
         return fields
 
     def _set_aside(
         self, fields: RequestFields, action: int, name: bytes, value: bytes
     ) -> None:
-        if action == HOST:
-            fields.hosts += (value,)
-        elif action == AUTHORIZATION:
-            fields.authorization += (value,)
-        elif action == CONNECTION:
+        if action is CONNECTION:
             # Removed before our own are added, or "Connection: x-forwarded-for"
             # would delete those (CVE-2024-45410).
             fields.named |= named_by([value])
-        elif action == LENGTH:
+        elif action is LENGTH:
             fields.lengths += (value,)
-        elif action == ENCODING:
+        elif action is ENCODING:
             fields.encodings += (value,)
-        elif action == ID:
+        elif action is ID:
             fields.request_ids += (value,)
-        elif action == UPGRADE:
-            # RFC 6455 §4.1: the handshake of a WebSocket, in any case.
-            fields.websocket |= value.strip().lower() == b"websocket"
-        elif action == FORWARDED:
+        elif action is UPGRADE:
+            fields.upgrade += (value.strip().lower(),)
+        elif action is FORWARDED:
             fields.forwarded += ((name, value),)
         else:
             raise MalformedHeaders("a field name that is not a token")
 
-    def _learn(self, name: bytes) -> int:
+
+class _Actions(dict[bytes, int]):
+    """What to do with a field, by its name; learnt once a name, up to a bound."""
+
+    def __init__(self, platform: bytes) -> None:
+        super().__init__()
+        self._platform = platform
+
+    def __missing__(self, name: bytes) -> int:
         action = self._classify(name)
-        if len(self._memo) < _MEMO:
-            self._memo[name] = action
+        if len(self) < _MEMO:
+            self[name] = action
         return action
 
     def _classify(self, name: bytes) -> int:
@@ -212,7 +214,7 @@ class HeaderRules:
             return MALFORMED
         name = name.lower()
         action = self._classify_plain(name)
-        if action == KEEP and b"_" in name:
+        if action is KEEP and b"_" in name:
             alias = self._classify_plain(name.replace(b"_", b"-"))
             return DROP if alias in _NO_ALIAS else KEEP
         return action

@@ -38,9 +38,9 @@ def decoded(target: bytes | None) -> str:
     return plain.decode("utf-8", "replace")
 
 
-def check_query(query: bytes | None) -> None:
+def check_query(query: bytes) -> None:
     """Raises `MalformedPath` for a byte that no query has; nothing is parsed."""
-    if query and _ILLEGAL_QUERY.search(query):
+    if _ILLEGAL_QUERY.search(query):
         raise MalformedPath("a byte that no query has")
 
 

@@ -10,6 +10,7 @@ from ..models import Origin
 
 _PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+_BLANK = re.compile(r"[\x00-\x20\x7f]")
 _BASE = re.compile(r"(?:/[A-Za-z0-9\-._~!$&'()*+,;=:@%]+)*")
 
 
@@ -23,6 +24,8 @@ def parse(url: str) -> tuple[Origin, bytes]:
     """
     if not isinstance(url, str):
         raise ConfigError(f"upstream must be a URL as text, not {url!r}")
+    if _BLANK.search(url):  # urlsplit would drop some of them silently.
+        raise ConfigError(f"upstream must not hold blanks or controls: {url!r}")
     if url.startswith("unix:"):
         return _parse_unix(url)
     try:

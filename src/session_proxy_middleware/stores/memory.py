@@ -28,6 +28,8 @@ class MemoryStore:
     Thread-safe. Every method has an async twin with an `a` prefix.
     """
 
+    immediate = True
+
     def __init__(self) -> None:
         lock = threading.Lock()
         self.services = MemoryServices(lock)

@@ -108,6 +108,7 @@ class Engine:
 
     def give(self, connection: Connection) -> None:
         """The connection's exchange ended cleanly."""
+        self.busy.discard(connection)
         self._pool.give(connection.pool_key, connection, self.loop.time())
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(KEEP_IDLE / 2, self._sweep)

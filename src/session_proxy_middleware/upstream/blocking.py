@@ -19,6 +19,7 @@ from ..errors import (
     ClientDisconnected,
     ConnectFailed,
     ConnectTimeout,
+    RequestTimeout,
     ResponseTruncated,
     UpstreamProtocolError,
     UpstreamTimeout,
@@ -122,6 +123,7 @@ class HTTP11Transport:
     def _connect(self, session: Session) -> Connection:
         origin = session.origin
         timeout = self.timeouts.connect
+        begun = time.monotonic()
         sock: socket.socket | None = None
         try:
             if origin.scheme == "unix":
@@ -133,6 +135,7 @@ class HTTP11Transport:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if origin.scheme == "https":
                 context = self._ssl_context or default_context()
+                sock.settimeout(max(0.001, begun + timeout - time.monotonic()))
                 sock = context.wrap_socket(sock, server_hostname=origin.host)
             sock.setblocking(False)
         except TimeoutError as error:
@@ -175,16 +178,6 @@ class Response(h1.Message):
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
-
-    @property
-    def ended(self) -> bool:
-        """True once `read` has given the last bytes."""
-        return self.complete and not self.pieces
-
-    @property
-    def ready(self) -> bool:
-        """True when `read` would not wait."""
-        return self.complete or bool(self.pieces)
 
     def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
@@ -271,9 +264,17 @@ class Connection:
                 return
         elif self._upload is not None and not wait(self.sock, READ, timeout=0):
             # An answer that is already there goes before more of the upload.
-            self._unsent = self._encoded(self._upload.read())
-            self._after_piece()
-            return
+            try:
+                self._unsent = self._encoded(self._upload.read())
+            except RequestTimeout:
+                # The session may have answered while the client said nothing.
+                if not wait(self.sock, READ, timeout=0):
+                    raise
+                self._upload = None
+                self._eof = True
+            else:
+                self._after_piece()
+                return
         events = READ | WRITE if self._unsent else READ
         if not self._buffered() and not self._wait(events, response, deadline):
             return
@@ -330,7 +331,7 @@ class Connection:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError as error:
-            return self._ended(response, str(error))
+            return self._ended(response, str(error), clean=False)
         except h1.ProtocolViolation as violation:
             if response.head:
                 raise ResponseTruncated(
@@ -340,14 +341,14 @@ class Connection:
         finally:
             self._transport.recycle(buffer)
         if not received:
-            self._ended(response, "end of stream")
+            self._ended(response, "end of stream", clean=True)
         elif response.complete:
             self._complete()
 
-    def _ended(self, response: Response, how: str) -> None:
+    def _ended(self, response: Response, how: str, *, clean: bool) -> None:
         detail = f"{self.pool_key[0]} closed the connection: {how}"
         try:
-            self._reader.eof()
+            self._reader.eof(clean=clean)
         except h1.Truncated:
             if response.head:
                 raise ResponseTruncated("upstream_closed", detail) from None

@@ -45,32 +45,23 @@ class Owner(Protocol):
 class Response(h1.Message):
     """A session's response on the way: an `AsyncResponse`."""
 
-    __slots__ = ("_connection", "_error", "_waiter")
+    __slots__ = ("_connection", "_waiter", "error")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection: Connection | None = connection
-        self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def ended(self) -> bool:
-        """True once `read` has given the last bytes."""
-        return self.complete and not self.pieces
-
-    @property
-    def ready(self) -> bool:
-        """True when `read` would not wait."""
-        return self.complete or bool(self.pieces)
+        self.error: Exception | None = None
+        """What broke it off."""
 
     async def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
         while not self.pieces:
-            if self._error is not None:
-                raise self._error
+            if self.error is not None:
+                raise self.error
             if self.complete:
                 return b""
-            await self.wait()
+            await self.change()
         data = self.take()
         if self._connection is not None:
             self._connection.resume_reading()
@@ -81,18 +72,15 @@ class Response(h1.Message):
         if self._connection is not None:
             self._connection.abort()
 
-    async def wait(self) -> None:
-        """Until something has changed."""
+    def change(self) -> asyncio.Future[None]:
+        """Awaited, returns when something has changed."""
         connection = self._connection
         if connection is None:
-            return
+            raise RuntimeError("nothing will change any more")
         waiter = self._waiter = connection.engine.loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+        return waiter
 
-    def wake(self) -> None:
+    def changed(self) -> None:
         """Something has changed."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
@@ -101,18 +89,33 @@ class Response(h1.Message):
     def release(self, error: Exception | None = None) -> None:
         """The connection has no more to give."""
         self._connection = None
-        if error is not None and self._error is None:
-            self._error = error
-        self.wake()
-
-    @property
-    def error(self) -> Exception | None:
-        """What broke it off."""
-        return self._error
+        if error is not None and self.error is None:
+            self.error = error
+        self.changed()
 
 
 class Connection(asyncio.BufferedProtocol):
     """One connection to a session, and the exchange that is on it."""
+
+    __slots__ = (
+        "_chunked",
+        "_deadline",
+        "_first_read",
+        "_head_sent",
+        "_interrupted",
+        "_last_moment",
+        "_pump",
+        "_read_paused",
+        "_reader",
+        "_response",
+        "_sent",
+        "_timer",
+        "_transport",
+        "_unread",
+        "_writable",
+        "engine",
+        "pool_key",
+    )
 
     def __init__(self, engine: Owner, pool_key: tuple[str, int]) -> None:
         self.engine = engine
@@ -164,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
             while not response.head:
                 if response.error is not None:
                     raise response.error
-                await response.wait()
+                await response.change()
         except BaseException:
             # Complete, it may be on its way to another request, or in use there.
             if self._response is response:
@@ -265,9 +268,7 @@ class Connection(asyncio.BufferedProtocol):
         return self.engine.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._received(self.engine.buffer[:nbytes])
-
-    def _received(self, data: memoryview | bytes) -> None:
+        data = self.engine.buffer[:nbytes]
         response = self._response
         if response is None:
             self.abort()  # Bytes that nobody asked for.
@@ -285,24 +286,27 @@ class Connection(asyncio.BufferedProtocol):
             return
         if response.complete:
             self._complete(response)
-            return
-        if response.head:
+        elif response.head:
             self._touch()
             if response.size > HIGH_WATER and not self._read_paused:
                 self._read_paused = True
                 self._transport.pause_reading()
-            self._notify(response)
+            self._interrupt()
+            response.changed()
 
     def _complete(self, response: Response) -> None:
         """The response is whole; the connection is free, or done with."""
         self._response = None
-        self.resume_reading()
+        if self._read_paused:
+            self.resume_reading()
         if self._sent and self._reader.reusable and not self._transport.is_closing():
-            self.engine.busy.discard(self)
             self.engine.give(self)
-        else:
+        elif self._sent:
             self.close()
-        self._notify(response)
+        else:
+            # What of the request is still to be written would never be read.
+            self.abort()
+        self._interrupt()
         response.release()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -318,7 +322,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         detail = f"{self.pool_key[0]} closed the connection"
         try:
-            self._reader.eof()
+            self._reader.eof(clean=exc is None)
         except h1.Truncated:
             if response.head:
                 error: Exception = ResponseTruncated("upstream_closed", detail)
@@ -340,10 +344,10 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             while self._response is not None:
-                data = os.read(sock.fileno(), RECEIVE_BUFFER)
-                if not data:
+                received = os.readv(sock.fileno(), [self.engine.buffer])
+                if not received:
                     return
-                self._received(data)
+                self.buffer_updated(received)
         except OSError:
             return
 
@@ -398,17 +402,17 @@ class Connection(asyncio.BufferedProtocol):
         """The exchange is lost; whoever waits for it learns why."""
         response = self._response
         if response is not None:
-            self._notify(response)
+            self._interrupt()
             response.release(error)
             self._response = None
         self.abort()
 
-    def _notify(self, response: Response) -> None:
+    def _interrupt(self) -> None:
+        """An answer is there before the first bytes of the upload are."""
         task = self._first_read
         if task is not None and not self._interrupted:
             self._interrupted = True
             task.cancel()
-        response.wake()
 
     def _touch(self) -> None:
         engine = self.engine

@@ -121,6 +121,17 @@ class ResponseReader:
     another request.
     """
 
+    __slots__ = (
+        "_bodiless",
+        "_encodings",
+        "_feeding",
+        "_head_bytes",
+        "_interim",
+        "_message",
+        "_parser",
+        "reusable",
+    )
+
     def __init__(self) -> None:
         self._parser = HttpResponseParser(self)
         self._message = Message()
@@ -163,9 +174,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
-            self.reusable = False
-            if not message.complete:
-                raise ProtocolViolation("a 101 that nobody asked for") from None
+            raise ProtocolViolation("a 101 that nobody asked for") from None
         except HttpParserError as error:
             self.reusable = False
             if not message.complete:
@@ -173,18 +182,22 @@ class ResponseReader:
         if not message.head:
             self._count(len(data))
 
-    def eof(self) -> None:
-        """The session closed its side.
+    def eof(self, *, clean: bool = True) -> None:
+        """The session closed its side; `clean` is false for a reset.
 
         Raises:
             Truncated: in the middle of a message. A body without a length and
-                without chunks ends this way, and only such a one.
+                without chunks ends this way, and only such a one, and only cleanly.
         """
         self.reusable = False
         message = self._message
         if message.complete:
             return
-        if not message.head or any(name in _FRAMING for name, _ in message.headers):
+        if (
+            not clean
+            or not message.head
+            or any(name in _FRAMING for name, _ in message.headers)
+        ):
             raise Truncated
         message.complete = True
 
@@ -211,7 +224,8 @@ class ResponseReader:
         headers = message.headers
         if len(headers) >= MAX_HEAD_FIELDS:
             raise ProtocolViolation("the response has too many header fields")
-        headers.append((name, value))
+        # llhttp leaves the space after a value (RFC 9110 §5.5 says it is none of it).
+        headers.append((name, value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()

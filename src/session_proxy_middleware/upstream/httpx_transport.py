@@ -16,6 +16,9 @@ What a foreign transport can't promise, and what is done about it:
   in-process application does, gets what httpx makes of it.
 - The blocking kind cannot watch the client while it waits for the session, and an
   upload is sent whole before the response is read, unless the session hangs up.
+  Nor does it bound what takes no single long pause: `Timeouts(total)`, a head that
+  dribbles in, a flood of 1xx. Use this package's own transport for sessions that may
+  be hostile.
 """
 
 from __future__ import annotations
@@ -45,6 +48,7 @@ from ..errors import (
 from ..interfaces import AsyncUpload, Departure, Upload
 from ..models import Field, Headers, Outbound
 from ..options import Timeouts
+from .h1 import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 
 _CLOSE: Field = (b"connection", b"close")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -137,9 +141,20 @@ class _Adapter:
         bytes another time is allowed."""
         request.extensions["timeout"]["read"] = self.timeouts.idle
         headers = [(name.lower(), value) for name, value in response.headers.raw]
+        size = sum(len(name) + len(value) for name, value in headers)
+        if len(headers) > MAX_HEAD_FIELDS or size > MAX_HEAD_BYTES:
+            raise UpstreamProtocolError("the head of the response is too large")
         for name, value in headers:
             if _NAME.fullmatch(name) is None or _CONTROL.search(value):
                 raise UpstreamProtocolError("a malformed field in the response")
+        lengths = [value for name, value in headers if name == b"content-length"]
+        codings = [value for name, value in headers if name == b"transfer-encoding"]
+        # RFC 9112 §6.3. h11 forgives a length beside a coding, and the length would
+        # go on to the client: a false one.
+        if len(lengths) + len(codings) > 1 or any(
+            value.lower() != b"chunked" for value in codings
+        ):
+            raise UpstreamProtocolError("conflicting framing in the response")
         return response.status_code, headers
 
     @contextlib.contextmanager
@@ -147,6 +162,8 @@ class _Adapter:
         """Foreign exceptions stop here, before the head of the response."""
         try:
             yield
+        except UnicodeError as error:  # A name that IDNA does not know.
+            raise ConnectFailed(str(error)) from error
         except self.library.TransportError as error:
             ours: type[ProxyError] = next(
                 ours
@@ -241,8 +258,6 @@ class AsyncHTTPXTransport(_Adapter):
 class AsyncHTTPXResponse:
     """An `AsyncResponse` over one of httpx's."""
 
-    ready = False
-
     def __init__(
         self,
         adapter: AsyncHTTPXTransport,
@@ -253,7 +268,8 @@ class AsyncHTTPXResponse:
     ) -> None:
         self.status = status
         self.headers = headers
-        self.ended = False
+        self.complete = False
+        self.pieces: list[bytes] = []
         self._adapter = adapter
         self._response = response
         self._pieces = aiter(response.stream)
@@ -268,7 +284,7 @@ class AsyncHTTPXResponse:
                 async for data in self._pieces:
                     if data:
                         return bytes(data)
-        self.ended = True
+        self.complete = True
         await self.aclose()
         return b""
 
@@ -328,14 +344,13 @@ class HTTPXTransport(_Adapter):
 class HTTPXResponse:
     """A `Response` over one of httpx's."""
 
-    ready = False
-
     def __init__(
         self, adapter: HTTPXTransport, response: Any, status: int, headers: Headers
     ) -> None:
         self.status = status
         self.headers = headers
-        self.ended = False
+        self.complete = False
+        self.pieces: list[bytes] = []
         self._adapter = adapter
         self._response = response
         self._pieces = iter(response.stream)
@@ -346,7 +361,7 @@ class HTTPXResponse:
             for data in self._pieces:
                 if data:
                     return bytes(data)
-        self.ended = True
+        self.complete = True
         self.close()
         return b""
 

@@ -45,7 +45,10 @@ class Pool(Generic[Connection]):
         connection = waiting[-1]
         if now - self._idle[connection][1] > self._keep_idle:
             return None  # The others are older still; `expired` will have them.
-        self._forget(connection)
+        del self._idle[connection]
+        waiting.pop()
+        if not waiting:
+            del self._by_key[key]
         return connection
 
     def give(self, key: PoolKey, connection: Connection, now: float) -> None:
@@ -85,7 +88,6 @@ class Pool(Generic[Connection]):
     def _forget(self, connection: Connection) -> None:
         key, _ = self._idle.pop(connection)
         waiting = self._by_key[key]
-        # Newest or oldest, nearly always: both ends of a short list.
-        waiting.remove(connection) if waiting[-1] is not connection else waiting.pop()
+        waiting.remove(connection)
         if not waiting:
             del self._by_key[key]

@@ -1,0 +1,1 @@
+"""Nothing here has a side effect: each folder of tests brings its own fixtures."""

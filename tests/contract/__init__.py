@@ -1,0 +1,1 @@
+"""The contract on the wire, through both drivers, with real servers and sockets."""

@@ -1,0 +1,1 @@
+"""The command `session-proxy demo`, run as its users run it."""

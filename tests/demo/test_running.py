@@ -1,0 +1,108 @@
+"""`session-proxy demo` as somebody uses it who tries things out."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .lines import WAYS, Seen, printed
+from .running import COMMAND, READY, Demo, descendants, left
+
+
+@pytest.fixture(scope="module", params=["asgi", "wsgi"])
+def demo(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Demo]:
+    """A demo that is up, for tests that only use it."""
+    options = ["--wsgi"] if request.param == "wsgi" else []
+    folder = tmp_path_factory.mktemp("demo")
+    with Demo(folder, "--port", "0", *options) as running:
+        running.until(READY)
+        yield running
+
+
+@pytest.mark.parametrize("perform", WAYS)
+def test_each_printed_line_gets_the_answer_printed_above_it(
+    demo: Demo, perform: Callable[[str], Seen]
+) -> None:
+    lines = printed(demo.output)
+    assert len(lines) == demo.output.count("curl ") > 20
+    for line in lines:
+        assert perform(line.line) == (line.status, line.answered_by), line.name
+
+
+def test_each_request_is_shown_as_it_passes(demo: Demo) -> None:
+    lines = {line.name: line.line for line in printed(demo.output)}
+    # Paths of this test's own, so that no line of another is taken for one of it.
+    WAYS[0](lines["JSON to a session"].replace("/speak", "/shown/1"))
+    WAYS[0](lines["a wrong key"].replace("/status", "/shown/2"))
+    WAYS[0](lines["a dot segment"].replace("/portal", "/shown/3"))
+    output = demo.until("/shown/3")
+    shown = re.compile(r"^portal \| \S+ +(.+?) +[\d.]+ ms +(.+/shown/.*)$", re.M)
+    assert shown.findall(output) == [
+        ("404  bot-1", "22 B  POST bot-1/shown/1"),
+        ("401  proxy", "56 B  GET bot-1/shown/2  (unauthenticated)"),
+        ("400  proxy", "58 B  GET bot-1/../../shown/3  (malformed_path)"),
+    ]
+
+
+def test_the_key_is_in_no_argument_of_any_process(demo: Demo) -> None:
+    key = re.search(r"^The key: (pk_\S+)$", demo.output, re.M)
+    assert key is not None
+    listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True)
+    assert key[1] not in listed.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "status"),
+    [
+        (signal.SIGINT, [], 0),
+        (signal.SIGINT, ["--wsgi"], 0),
+        (signal.SIGTERM, [], 128 + signal.SIGTERM),
+        (signal.SIGKILL, [], -signal.SIGKILL),
+        (signal.SIGKILL, ["--wsgi"], -signal.SIGKILL),
+    ],
+)
+def test_whatever_ends_the_demo_ends_what_it_started(
+    tmp_path: Path, number: int, options: list[str], status: int
+) -> None:
+    with Demo(tmp_path, "--port", "0", *options) as demo:
+        demo.until(READY)
+        started = descendants(demo.process.pid)
+        assert {demo.pid(name) for name in ("bot-1", "bot-2", "portal")} <= started
+        demo.process.send_signal(number)
+        assert demo.process.wait(10) == status
+        assert left(started) == set()
+
+
+def test_a_reader_that_has_gone_ends_the_demo() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.readline()
+        started = descendants(process.pid)
+        assert len(started) == 3
+        process.stdout.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read() == b""
+    assert left(started) == set()
+
+
+def test_a_session_that_died_is_told_and_answered_for_by_the_proxy(
+    tmp_path: Path,
+) -> None:
+    with Demo(tmp_path, "--port", "0") as demo:
+        output = demo.until(READY)
+        [killing] = re.findall(r"^kill (\d+)$", output, re.M)
+        assert int(killing) == demo.pid("bot-2")
+        subprocess.run(["kill", killing], check=True)
+        demo.until("bot-2  | ended")
+        [line] = [each.line for each in printed(output) if each.answered_by == "bot-2"]
+        assert WAYS[0](line) == (502, "proxy")
+        demo.until("GET bot-2/status  (upstream_unreachable)")

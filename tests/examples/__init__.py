@@ -1,0 +1,1 @@
+"""The files in `examples/`, run as their first lines say."""

@@ -1,0 +1,319 @@
+"""The application that both servers run: many proxies around one host application.
+
+It is started in a process of its own (`python -m uvicorn --factory
+tests.support.portal:asgi`, `gunicorn tests.support.portal:wsgi()`), so tests talk to
+it through the host application's own path `/_control`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import httpx
+
+from session_proxy_middleware import (
+    Forbidden,
+    Key,
+    Limits,
+    MemoryStore,
+    Principal,
+    Request,
+    Service,
+    Session,
+    SessionProxy,
+    StoreUnavailable,
+    Timeouts,
+    Unauthenticated,
+)
+from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
+from session_proxy_middleware.rules.credential import digest
+from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
+
+CONTROL = "/_control"
+KEY = "pk_test"
+QUICK = Timeouts(connect=0.3, response=0.5, idle=0.6)
+PATIENT = Timeouts(connect=2.0, response=8.0, idle=8.0)
+
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
+WSGIApp = Callable[[Any, Any], Iterable[bytes]]
+
+
+class Calls:
+    """What the stores were asked, in order; and what they then do."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def note(self, what: str, *, down: bool, bug: bool) -> None:
+        self.made.append(what)
+        if down:
+            raise ConnectionRefusedError("10.9.8.7:5432 refused; secret detail")
+        if bug:
+            raise RuntimeError("secret detail of a bug")
+
+
+class RecordedServices:
+    """A registry that remembers being asked and can fail: `svc-down`, `svc-bug`."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.services
+        self._calls = calls
+
+    def lookup(self, name: str, /) -> Service | None:
+        self._calls.note(
+            f"service {name}", down=name == "svc-down", bug=name == "svc-bug"
+        )
+        return self._inner.lookup(name)
+
+    async def alookup(self, name: str, /) -> Service | None:
+        return self.lookup(name)
+
+
+class RecordedSessions:
+    """The same for sessions: those of `sess-down` and `sess-bug` fail."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.sessions
+        self._calls = calls
+
+    def lookup(self, service: str, id: str, /) -> Session | None:
+        self._calls.note(
+            f"session {service} {id}",
+            down=service == "sess-down",
+            bug=service == "sess-bug",
+        )
+        return self._inner.lookup(service, id)
+
+    async def alookup(self, service: str, id: str, /) -> Session | None:
+        return self.lookup(service, id)
+
+
+class RecordedKeys:
+    """The same for keys: the secrets `pk_down` and `pk_bug` fail."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.keys
+        self._calls = calls
+        self._down = digest(b"pk_down")
+        self._bug = digest(b"pk_bug")
+
+    def lookup(self, digest: bytes, /) -> Key | None:
+        self._calls.note("key", down=digest == self._down, bug=digest == self._bug)
+        return self._inner.lookup(digest)
+
+    async def alookup(self, digest: bytes, /) -> Key | None:
+        return self.lookup(digest)
+
+
+class RecordedStore:
+    """A `Store` of the three."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self.services = RecordedServices(inner, calls)
+        self.sessions = RecordedSessions(inner, calls)
+        self.keys = RecordedKeys(inner, calls)
+
+
+def authenticate(request: Request) -> Principal:
+    """A host's own authenticator, told by a header what to do."""
+    caller = request.header("X-Caller")
+    if caller is None:
+        raise Unauthenticated("no caller")
+    if caller == "forbidden":
+        raise Forbidden("not this one")
+    if caller == "down":
+        raise TimeoutError("10.9.8.7 secret detail")
+    if caller == "unavailable":
+        raise StoreUnavailable("10.9.8.7 secret detail")
+    if caller == "bug":
+        raise RuntimeError("secret detail of a bug")
+    if caller == "nonsense":
+        return "root"  # type: ignore[return-value]
+    return Principal(id=caller, services=("*",))
+
+
+async def authenticate_async(request: Request) -> Principal:
+    """The same, with an await inside."""
+    await asyncio.sleep(0)
+    return authenticate(request)
+
+
+def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, SessionProxy]:
+    """Every configuration that a test wants, by its first path segment."""
+    recorded = RecordedStore(store, calls)
+
+    def proxy(prefix: str, *, plain: bool = False, **options: Any) -> SessionProxy:
+        options.setdefault("timeouts", PATIENT)
+        return SessionProxy(store if plain else recorded, prefix=prefix, **options)
+
+    def httpx_transport() -> httpx.AsyncHTTPTransport | httpx.HTTPTransport:
+        limits = httpx.Limits(max_connections=None)
+        if asgi:
+            return httpx.AsyncHTTPTransport(limits=limits)
+        return httpx.HTTPTransport(limits=limits)
+
+    made = {
+        "": proxy(""),
+        "v1": proxy("/v1/public", plain=True),
+        "quick": proxy("/quick", timeouts=QUICK),
+        "brief": proxy("/brief", timeouts=Timeouts(connect=0.3, total=0.6)),
+        "few": proxy("/few", limits=Limits(per_session=2)),
+        "perkey": proxy("/perkey", limits=Limits(per_session=None, per_key=1)),
+        "full": proxy("/full", limits=Limits(total=1)),
+        "small": proxy(
+            "/small", limits=Limits(body=100_000, header_fields=50, header_bytes=9000)
+        ),
+        "strict": proxy("/strict", timeouts=QUICK, contract="strict"),
+        "append": proxy("/append", forwarded="append"),
+        "off": proxy("/off", forwarded="off"),
+        "sync": proxy("/sync", authenticate=authenticate),
+        "async": proxy("/async", authenticate=authenticate_async),
+        "named": proxy(
+            "/named",
+            session_id_pattern="[a-z]+-[0-9]+",
+            session_id_header="X-Which-Session",
+            reserved_paths=("/inner/start", "/y"),
+        ),
+        "drained": proxy("/drained"),
+        "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
+        "httpx": proxy(
+            "/httpx", transport=httpx_transport(), limits=Limits(per_session=None)
+        ),
+        "httpx-quick": proxy(
+            "/httpx-quick",
+            transport=httpx_transport(),
+            timeouts=QUICK,
+            limits=Limits(per_session=None),
+        ),
+    }
+    made["drained"].drain()
+    return made
+
+
+class Control:
+    """What tests ask of the process: `{"do": name, …}` in, a JSON value out."""
+
+    def __init__(self, *, asgi: bool) -> None:
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        self.store = MemoryStore()
+        self.calls = Calls()
+        self.proxies = proxies(self.store, self.calls, asgi=asgi)
+        self.hosted: list[str] = []
+        create = self.store.keys.create
+        create(secret=KEY)
+        create(secret="pk_second")
+        create(secret="pk_other", services=["other", "other-*"])
+        create(secret="pk_get", methods=["GET"], paths=["/status", "/bot"])
+        create(secret="pk_expired", expires_at=1.0)
+        create(secret="pk_future", not_before=4e9)
+        self.store.keys.revoke(create(secret="pk_revoked").id)
+        self.store.services.put("unready", ready=False)
+
+    def handle(self, body: bytes) -> bytes:
+        """Do it."""
+        asked = json.loads(body)
+        return json.dumps(getattr(self, asked.pop("do"))(**asked)).encode()
+
+    def register(self, service: str, id: str, upstream: str) -> str:
+        return self.store.sessions.register(service, id, upstream).id
+
+    def end(self, service: str, id: str) -> bool:
+        return self.store.sessions.end(service, id)
+
+    def asked(self) -> list[str]:
+        """What the stores were asked since the last time."""
+        made, self.calls.made = self.calls.made, []
+        return made
+
+    def state(self) -> dict[str, Any]:
+        try:
+            tasks = len(asyncio.all_tasks())
+        except RuntimeError:
+            tasks = 0
+        with open("/proc/self/statm") as statm:
+            pages = int(statm.read().split()[1])
+        return {
+            "in_flight": {
+                name: proxy.limiter.in_flight for name, proxy in self.proxies.items()
+            },
+            "tasks": tasks,
+            "threads": threading.active_count(),
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "memory": pages * os.sysconf("SC_PAGE_SIZE"),
+        }
+
+
+def asgi() -> ASGIApp:
+    """The portal as an ASGI application."""
+    control = Control(asgi=True)
+
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while True:
+                message = await receive()
+                await send({"type": message["type"] + ".complete"})
+                if message["type"] == "lifespan.shutdown":
+                    return
+        body, more = b"", scope["type"] == "http"
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        if scope["path"] == CONTROL:
+            answer = control.handle(body)
+        else:
+            answer = b"host application: " + scope["path"].encode()
+        headers = [(b"content-length", b"%d" % len(answer)), (b"x-host", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    made = {
+        name: ASGIMiddleware(host, proxy) for name, proxy in control.proxies.items()
+    }
+
+    async def portal(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await made[""](scope, receive, send)
+            return
+        first = scope["path"].split("/", 2)[1] if "/" in scope["path"] else ""
+        if first == "mounted":  # As Starlette's Mount does it.
+            scope = {**scope, "root_path": scope.get("root_path", "") + "/mounted"}
+        await made.get(first, made[""])(scope, receive, send)
+
+    return portal
+
+
+def wsgi() -> WSGIApp:
+    """The portal as a WSGI application."""
+    control = Control(asgi=False)
+
+    def host(environ: Any, start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == CONTROL:
+            answer = control.handle(environ["wsgi.input"].read())
+        else:
+            path = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
+            answer = b"host application: " + path.encode("latin-1")
+        headers = [("Content-Length", str(len(answer))), ("X-Host", "1")]
+        start_response("200 OK", headers)
+        return [answer]
+
+    made = {
+        name: WSGIMiddleware(host, proxy) for name, proxy in control.proxies.items()
+    }
+
+    def portal(environ: Any, start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        first = path.split("/", 2)[1] if "/" in path else ""
+        if first == "mounted":  # As werkzeug's DispatcherMiddleware does it.
+            environ["SCRIPT_NAME"] += "/mounted"
+            environ["PATH_INFO"] = path[len("/mounted") :]
+        return made.get(first, made[""])(environ, start_response)
+
+    return portal

@@ -1,0 +1,227 @@
+"""The portal behind a real server, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from .portal import CONTROL, KEY
+from .upstream import Upstream
+from .wire import PATIENCE, Fields, Message, Wire, connect
+
+ROOT = Path(__file__).resolve().parents[2]
+THREADS = 160
+
+UVICORN = [sys.executable, "-m", "tests.support.uvicorn_server"]
+LOOP = os.environ.get("PORTAL_LOOP", "asyncio")
+GUNICORN = [
+    *(sys.executable, "-m", "gunicorn", "tests.support.portal:wsgi()"),
+    *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
+    *("--worker-connections", "4000", "--keep-alive", "5", "--graceful-timeout", "1"),
+    # What gunicorn would refuse by itself is to reach the middleware.
+    *("--limit-request-line", "0", "--limit-request-fields", "32768"),
+    *("--limit-request-field_size", "100000", "--header-map", "dangerous"),
+    *("--forwarded-allow-ips", "", "--no-control-socket", "--log-level", "warning"),
+]
+
+
+def request(
+    method: str,
+    target: str | bytes,
+    headers: Fields | None = None,
+    body: bytes | None = None,
+    *,
+    key: str | None = KEY,
+    host: bytes | None = b"portal.test",
+) -> bytes:
+    """A request as it goes over the wire. Content-Length is added for a body."""
+    if isinstance(target, str):
+        target = target.encode()
+    lines = [method.encode() + b" " + target + b" HTTP/1.1"]
+    if host is not None:
+        lines.append(b"Host: " + host)
+    if key is not None:
+        lines.append(b"Authorization: Bearer " + key.encode())
+    lines += [name + b": " + value for name, value in headers or []]
+    if body is not None:
+        lines.append(b"Content-Length: %d" % len(body))
+    return b"\r\n".join(lines) + b"\r\n\r\n" + (body or b"")
+
+
+class Portal:
+    """A running server with the portal on it."""
+
+    def __init__(self, driver: str, folder: Path) -> None:
+        self.driver = driver
+        self.asgi = driver == "asgi"
+        listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.address: tuple[str, int] = listener.getsockname()
+        descriptor = str(listener.fileno())
+        if self.asgi:
+            command = [*UVICORN, descriptor, LOOP]
+        else:
+            command = [*GUNICORN, "--bind", f"fd://{descriptor}"]
+        self._log = folder / f"{driver}.log"
+        with listener, self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listener.fileno()],
+            )
+        self.control("state")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's process runs."""
+        return self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What it has written to its log."""
+        return self._log.read_text("utf-8", "replace")
+
+    def connect(self, *, receive_buffer: int | None = None) -> Wire:
+        """A connection of one's own."""
+        return connect(self.address, receive_buffer=receive_buffer)
+
+    def exchange(self, raw: bytes, *, to: str | None = None) -> Message:
+        """Send exactly these bytes; the whole answer."""
+        with self.connect() as client:
+            client.send(raw)
+            return client.answer(to=to or raw.split(b" ", 1)[0].decode("latin-1"))
+
+    def request(
+        self,
+        method: str,
+        target: str | bytes,
+        headers: Fields | None = None,
+        body: bytes | None = None,
+        **options: Any,
+    ) -> Message:
+        """One request on a connection of its own; the whole answer."""
+        return self.exchange(request(method, target, headers, body, **options))
+
+    def control(self, do: str, **arguments: Any) -> Any:
+        """See `portal.Control`."""
+        asked = json.dumps({"do": do, **arguments}).encode()
+        answer = self.request("POST", CONTROL, body=asked, key=None)
+        assert answer.status == 200, answer
+        return json.loads(answer.body)
+
+    def mount(
+        self,
+        upstream: Upstream | str,
+        *,
+        via: str = "",
+        service: str = "my-agent",
+        id: str | None = None,
+    ) -> Site:
+        """Register a session and say where it is to be found. `via`: the first path
+        segment of the proxy (`portal.proxies`)."""
+        url = upstream if isinstance(upstream, str) else upstream.url
+        id = id or str(uuid.uuid4())
+        self.control("register", service=service, id=id, upstream=url)
+        prefix = {"": "", "v1": "/v1/public"}.get(via, f"/{via}")
+        return Site(self, service, id, prefix, "" if via == "mounted" else via)
+
+    def settled(self, within: float = 2.0) -> dict[str, Any]:
+        """The state of the process, once nothing is in flight any more."""
+        end = time.monotonic() + within
+        while True:
+            state: dict[str, Any] = self.control("state")
+            if not any(state["in_flight"].values()) or time.monotonic() > end:
+                return state
+            time.sleep(0.02)
+
+
+@dataclass(slots=True)
+class Site:
+    """A session as its clients see it."""
+
+    portal: Portal
+    service: str
+    id: str
+    prefix: str
+    via: str
+    public: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.public = f"{self.prefix}/{self.service}/sessions/{self.id}"
+
+    def raw(
+        self,
+        method: str = "GET",
+        path: str | bytes = "/",
+        headers: Fields | None = None,
+        body: bytes | None = None,
+        **options: Any,
+    ) -> bytes:
+        """The bytes of a request to the session."""
+        if isinstance(path, str):
+            path = path.encode()
+        return request(method, self.public.encode() + path, headers, body, **options)
+
+    def request(
+        self,
+        method: str = "GET",
+        path: str | bytes = "/",
+        headers: Fields | None = None,
+        body: bytes | None = None,
+        **options: Any,
+    ) -> Message:
+        """One request on a connection of its own; the whole answer."""
+        return self.portal.exchange(self.raw(method, path, headers, body, **options))
+
+    def open(
+        self,
+        method: str = "GET",
+        path: str | bytes = "/",
+        headers: Fields | None = None,
+        body: bytes | None = None,
+        **options: Any,
+    ) -> Wire:
+        """Send a request and leave the answer to be read."""
+        client = self.portal.connect()
+        client.send(self.raw(method, path, headers, body, **options))
+        return client
+
+    def in_flight(self) -> int:
+        """Requests that the proxy counts."""
+        count: int = self.portal.control("state")["in_flight"][self.via]
+        return count
+
+    def idle(self, within: float = 2.0) -> bool:
+        """Whether it counts none any more, so soon."""
+        state = self.portal.settled(within)
+        return bool(state["in_flight"][self.via] == 0)
+
+
+def without_volatile(message: Message) -> bytes:
+    """The bytes of an answer but for what differs between any two."""
+    head = re.sub(rb"(?im)^(date|x-request-id): .*\r\n", b"", message.raw)
+    return head + message.body
+
+
+__all__ = ["PATIENCE", "Portal", "Site", "request", "without_volatile"]

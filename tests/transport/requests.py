@@ -1,0 +1,47 @@
+"""Requests as the flow would hand them to a transport."""
+
+from __future__ import annotations
+
+import itertools
+
+from session_proxy_middleware.models import Headers, Outbound, Session
+from session_proxy_middleware.stores.address import parse
+
+ID = "57af5437-97a2-4646-9873-a5c5935bd705"
+_EPOCHS = itertools.count(1)
+
+
+def session_at(url: str) -> Session:
+    """A session at an address, registered just now."""
+    origin, base_path = parse(url)
+    return Session(
+        id=ID,
+        service="bot",
+        origin=origin,
+        base_path=base_path,
+        epoch=next(_EPOCHS),
+    )
+
+
+def get(
+    session: Session,
+    target: bytes = b"/",
+    headers: Headers | None = None,
+    *,
+    method: bytes = b"GET",
+) -> Outbound:
+    """A request without a body."""
+    host = (b"host", session.origin.authority)
+    return Outbound(session, method, target, [host, *(headers or [])], False, None)
+
+
+def post(
+    session: Session,
+    length: int | None,
+    target: bytes = b"/",
+    *,
+    method: bytes = b"POST",
+) -> Outbound:
+    """A request with a body; `length` None when that is not known beforehand."""
+    host = (b"host", session.origin.authority)
+    return Outbound(session, method, target, [host], length != 0, length)

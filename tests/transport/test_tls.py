@@ -1,0 +1,128 @@
+"""`https` sessions: verified, reused, truncation seen."""
+
+from __future__ import annotations
+
+import ssl
+
+import pytest
+import trustme
+
+from session_proxy_middleware.errors import ConnectFailed, ResponseTruncated
+from tests.transport.bodies import Body
+from tests.transport.conftest import Open, Serve
+from tests.transport.requests import get, post, session_at
+from tests.transport.servers import Peer, ok
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def server_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@pytest.fixture(scope="module")
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+def echoing(peer: Peer) -> None:
+    while (request := peer.request()) is not None:
+        peer.send(ok(request.target + request.body))
+
+
+def test_requests_cross_and_connections_are_reused(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    driver = open_with(ssl_context=client_context)
+    up = serve(echoing, ssl_context=server_context)
+    session = session_at(up.url)
+    large = bytes(1 << 20)
+    for _ in range(3):
+        assert driver.get(get(session, b"/a")) == b"/a"
+        answer = driver.send(post(session, len(large)), Body([large]))
+        assert answer.body() == b"/" + large
+    assert up.connections == (1 if driver.expected.reuses else 6)
+
+
+def test_an_unknown_authority_is_a_failed_connect(
+    open_with: Open, serve: Serve, server_context: ssl.SSLContext
+) -> None:
+    driver = open_with()
+    up = serve(echoing, ssl_context=server_context)
+    body = Body([b"secret"])
+    with pytest.raises(ConnectFailed):
+        driver.send(post(session_at(up.url), 6), body)
+    assert body.given == 0
+    assert up.raw == b""
+
+
+def test_a_certificate_of_another_name_is_a_failed_connect(
+    open_with: Open,
+    serve: Serve,
+    authority: trustme.CA,
+    client_context: ssl.SSLContext,
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("other.example").configure_cert(context)
+    driver = open_with(ssl_context=client_context)
+    up = serve(echoing, ssl_context=context)
+    with pytest.raises(ConnectFailed):
+        driver.send(get(session_at(up.url)))
+
+
+def test_https_to_a_plain_port_is_a_failed_connect(
+    open_with: Open, serve: Serve, client_context: ssl.SSLContext
+) -> None:
+    def plain(peer: Peer) -> None:
+        peer.sock.recv(1000)
+        peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    driver = open_with(ssl_context=client_context)
+    url = serve(plain).url.replace("http:", "https:")
+    with pytest.raises(ConnectFailed):
+        driver.send(get(session_at(url)))
+
+
+def test_a_truncated_body_over_tls_is_truncated(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc")
+        peer.close()
+
+    driver = open_with(ssl_context=client_context)
+    session = session_at(serve(script, ssl_context=server_context).url)
+    answer = driver.send(get(session))
+    with pytest.raises(ResponseTruncated):
+        answer.body()
+    answer.close()
+
+
+def test_a_large_response_over_tls_arrives_whole(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(ok(bytes(3 << 20)))
+
+    driver = open_with(ssl_context=client_context)
+    session = session_at(serve(script, ssl_context=server_context).url)
+    assert driver.get(get(session)) == bytes(3 << 20)
