@@ -22,6 +22,7 @@ from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
 from .proxy import SessionProxy
 from .rules.body import BodyMeter
+from .upstream.loops import RunningLoop
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -73,6 +74,7 @@ class SessionProxyMiddleware:
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)
+        self._loops = RunningLoop()
         self._lookout = Lookout(None, proxy.timeouts.idle)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,8 +105,9 @@ class SessionProxyMiddleware:
             step: Step = next(flow)
             while type(step) is not Reply:
                 try:
-                    if type(step) in now:
-                        answer = now[type(step)](step)
+                    ask = now.get(type(step))
+                    if ask is not None:
+                        answer = ask(step)
                     elif type(step) is RoundTrip:
                         client = self._watched(step, receive)
                         upload = client if step.meter is not None else None
@@ -127,14 +130,15 @@ class SessionProxyMiddleware:
         finally:
             flow.close()
             if client is not None:
+                self._lookout.remove(client)
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
 
     def _watched(self, step: RoundTrip, receive: Receive) -> Client:
-        client = Client(receive, step.meter)
+        loop = self._loops.current()
+        client = Client(receive, step.meter, asyncio.current_task(loop))
         lookout = self._lookout
-        loop = asyncio.get_running_loop()
         if lookout.loop is not loop:
             lookout = self._lookout = Lookout(loop, self._proxy.timeouts.idle)
         lookout.add(client)
@@ -260,9 +264,14 @@ class Client:
         "turns",
     )
 
-    def __init__(self, receive: Receive, meter: BodyMeter | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        meter: BodyMeter | None,
+        task: asyncio.Task[Any] | None,
+    ) -> None:
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._task = task
         self._watcher: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.meter = meter
@@ -338,25 +347,29 @@ class Lookout:
     def __init__(self, loop: asyncio.AbstractEventLoop | None, idle: float) -> None:
         self.loop = loop
         self._idle = idle
-        self._young: list[Client] = []
+        # A set, which a request leaves as soon as it is over: kept until the next
+        # look, what hangs on it would cool the caches and age for the collector.
+        self._young: set[Client] = set()
         self._due = False
 
     def add(self, client: Client) -> None:
         """A request has begun."""
-        self._young.append(client)
+        self._young.add(client)
         if not self._due and self.loop is not None:
             self._due = True
             self.loop.call_later(LOOK_EVERY, self._look, self.loop)
 
+    def remove(self, client: Client) -> None:
+        """A request is over."""
+        self._young.discard(client)
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        young, self._young = self._young, []
+        young, self._young = self._young, set()
         for client in young:
-            if not client.active:
-                continue
             if client.ended:
                 client.watch(loop, self._idle)
             else:
-                self._young.append(client)  # Its upload would see it leave.
+                self._young.add(client)  # Its upload would see it leave.
         self._due = bool(self._young)
         if self._due:
             loop.call_later(LOOK_EVERY, self._look, loop)

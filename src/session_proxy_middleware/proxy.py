@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
@@ -25,6 +26,11 @@ from .upstream.httpx_transport import (
 )
 
 T = TypeVar("T")
+
+# Ids need not be secret, only different: also in the children of a fork.
+_ids = random.Random()  # noqa: S311
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ids.seed)
 
 CONTRACTS = ("extended", "strict")
 
@@ -102,7 +108,7 @@ class SessionProxy:
 
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""
-        return os.urandom(16).hex().encode()
+        return b"%032x" % _ids.getrandbits(128)
 
     def async_transport(self) -> AsyncTransport:
         """The transport for the ASGI driver.

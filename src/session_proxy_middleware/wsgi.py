@@ -236,11 +236,21 @@ def _headers(environ: Environ) -> Headers:
             headers.append((field, value.encode("latin-1")))
     for key, value in environ.items():
         if key.startswith("HTTP_") and key not in _TWICE:
-            name = key[5:].replace("_", "-").lower().encode("latin-1")
-            headers.append((name, value.encode("latin-1")))
+            headers.append((_NAMES[key], value.encode("latin-1")))
     return headers
 
 
+class _Names(dict[str, bytes]):
+    """The field name of an environ's variable; learnt up to a bound."""
+
+    def __missing__(self, key: str) -> bytes:
+        name = key[5:].replace("_", "-").lower().encode("latin-1")
+        if len(self) < 4096:
+            self[key] = name
+        return name
+
+
+_NAMES = _Names()
 # Some servers give these a second time, under the name of a header.
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 

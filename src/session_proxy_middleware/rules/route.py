@@ -41,6 +41,10 @@ def agrees(raw_path: bytes, path: str) -> bool:
     return left == _BEYOND_ASCII.sub("", path)
 
 
+# "/sessions/" and an id of one character.
+_SHORTEST = len("/sessions/") + 1
+
+
 class RouteMatcher:
     """Matches `{prefix}/{service}/sessions/{session_id}/{path}`.
 
@@ -93,6 +97,9 @@ class RouteMatcher:
         boundary; a path that has the shape only when decoded is a match that has
         no target.
         """
+        # A path of the host's that only begins alike: "/agents/sessions/".
+        if path.find("/", path.find(self.MARK) + _SHORTEST) < 0:
+            return None
         if raw_path is not None and not root_path and agrees(raw_path, path):
             found = self._usual.match(raw_path)
             if found is not None:

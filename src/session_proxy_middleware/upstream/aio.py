@@ -20,6 +20,7 @@ from ..models import Outbound, Session
 from ..options import Timeouts
 from . import h1
 from .connection import RECEIVE_BUFFER, Connection, Response, StaleConnection
+from .loops import RunningLoop
 from .pool import KEEP_IDLE, Pool
 from .tls import default_context
 
@@ -39,12 +40,13 @@ class AsyncHTTP11Transport:
         self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = (
             WeakKeyDictionary()
         )
+        self._loops = RunningLoop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
-        loop = asyncio.get_running_loop()
+        loop = self._loops.current()
         engine = self._engine
         if engine is None or self._loop is not loop:
             engine = self._engine_of(loop)

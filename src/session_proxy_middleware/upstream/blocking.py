@@ -8,6 +8,7 @@ and under gevent's patched `select` alike, and needs no event loop.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import threading
@@ -32,6 +33,10 @@ from . import h1
 from .pool import Pool
 from .tls import default_context
 from .waiting import READ, WRITE, wait
+
+AT_ONCE = 0.02
+"""Seconds that a session may take before its client is watched as well: most answer
+sooner, and that is one cheap wait."""
 
 RECEIVE_BUFFER = 131_072
 """Bytes. Buffers are taken while bytes are there and given back at once."""
@@ -116,7 +121,7 @@ class HTTP11Transport:
             if connection is None:
                 return None
             # Readable while idle: closed by the session, or bytes nobody asked for.
-            if not wait(connection.sock, READ, timeout=0):
+            if not connection.readable(0):
                 return connection
             connection.close()
 
@@ -209,6 +214,7 @@ class Connection:
         self._unsent = b""
         self._eof = False
         self._last_moment = float("inf")
+        self._poll: select.poll | None = None
 
     def exchange(
         self,
@@ -306,8 +312,17 @@ class Connection:
         """Bytes that TLS has decrypted already, which no poll shows."""
         return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
 
+    def readable(self, seconds: float) -> bool:
+        """Whether there is something to read within that time."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.sock, select.POLLIN)
+        return bool(self._poll.poll(seconds * 1000))
+
     def _wait(self, events: int, response: Response, deadline: float | None) -> bool:
         """Until the socket is ready to be read. False when it is only writable."""
+        if not events & WRITE and self.readable(AT_ONCE):
+            return True
         now = time.monotonic()
         limit = now + self._transport.timeouts.idle
         limit = min(limit, self._last_moment)

@@ -192,7 +192,7 @@ class Connection(asyncio.BufferedProtocol):
         ahead = self.engine.loop.call_soon(
             self._send_head, head + h1.framing(outbound, length)
         )
-        task = self._first_read = asyncio.current_task()
+        task = self._first_read = asyncio.current_task(self.engine.loop)
         try:
             data = await upload.read()
         except asyncio.CancelledError:

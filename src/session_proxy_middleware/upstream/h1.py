@@ -7,6 +7,8 @@ that nobody asked for, and whether an end of stream is an end or a truncation.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ..errors import MalformedHeaders
@@ -17,7 +19,9 @@ MAX_HEAD_BYTES = 65_536
 
 MAX_HEAD_FIELDS = 200
 
-_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+_NAME = itemgetter(0)
+_ENCODING = b"transfer-encoding"
+_FRAMING = frozenset({b"content-length", _ENCODING})
 LAST_CHUNK = b"0\r\n\r\n"
 
 # RFC 9110 §9.2.1.
@@ -123,7 +127,6 @@ class ResponseReader:
 
     __slots__ = (
         "_bodiless",
-        "_encodings",
         "_feeding",
         "_head_bytes",
         "_interim",
@@ -140,7 +143,6 @@ class ResponseReader:
         self._interim = False
         self._head_bytes = 0
         self._feeding = 0
-        self._encodings = 0
         self.reusable = True
 
     @property
@@ -155,7 +157,6 @@ class ResponseReader:
         self._bodiless = is_head
         self._interim = False
         self._head_bytes = 0
-        self._encodings = 0
         self.reusable = False
 
     def feed(self, data: bytes | memoryview) -> None:
@@ -214,34 +215,31 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         message = self._message
-        if message.head:
-            return  # A trailer: belongs to this hop (RFC 9110 §6.5.1).
-        name = name.lower()
-        if name == b"transfer-encoding":
-            self._encodings += 1
-            if value.lower() != b"chunked" or self._encodings > 1:
-                raise ProtocolViolation("a transfer coding other than chunked")
-        headers = message.headers
-        if len(headers) >= MAX_HEAD_FIELDS:
-            raise ProtocolViolation("the response has too many header fields")
-        # llhttp leaves the space after a value (RFC 9110 §5.5 says it is none of it).
-        headers.append((name, value.rstrip(b" \t")))
+        if not message.head:  # After it comes a trailer: of this hop (RFC 9110 §6.5.1).
+            # llhttp leaves blanks after a value; they are none of it (§5.5).
+            message.headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         message = self._message
+        headers = message.headers
         if self._head_bytes + self._feeding > MAX_HEAD_BYTES:
             # Only then can it be too large: usually the body makes it so much.
-            self._count(_size(message.headers))
+            self._count(_size(headers))
+        if len(headers) > MAX_HEAD_FIELDS:
+            raise ProtocolViolation("the response has too many header fields")
         if status < 200:
             if status < 100:
                 raise ProtocolViolation(f"status {status}")
             self._interim = True
-            self._encodings = 0
             # Status line and all: a flood of empty ones must end as well.
-            self._count(_size(message.headers) + 16)
-            message.headers.clear()
+            self._count(_size(headers) + 16)
+            headers.clear()
             return
+        if _ENCODING in map(_NAME, headers):
+            codings = [value for name, value in headers if name == _ENCODING]
+            if len(codings) > 1 or codings[0].lower() != b"chunked":
+                raise ProtocolViolation("a transfer coding other than chunked")
         message.status = status
         message.head = True
         if self._bodiless:
