@@ -277,7 +277,8 @@ def _asyncio() -> asyncio.AbstractEventLoop:
 def _uvloop() -> asyncio.AbstractEventLoop:
     import uvloop
 
-    return uvloop.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
 
 
 KINDS = [

@@ -22,6 +22,8 @@ class Config(BaseURLProxyConfigMixin, ProxyConfig):
 class Context(ProxyContext):
     """One client session without aiohttp's limit of 100 connections."""
 
+    _session: aiohttp.ClientSession | None
+
     @property
     def session(self) -> aiohttp.ClientSession:
         if self._session is None:
