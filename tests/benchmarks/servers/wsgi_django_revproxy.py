@@ -25,7 +25,7 @@ from revproxy.views import ProxyView  # noqa: E402
 from . import wire  # noqa: E402
 
 
-class RoomyProxyView(ProxyView):  # type: ignore[misc]
+class RoomyProxyView(ProxyView):
     """Its pool keeps one connection an upstream; this one as many as threads."""
 
     pools = urllib3.PoolManager(maxsize=64)

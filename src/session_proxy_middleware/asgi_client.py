@@ -1,0 +1,153 @@
+"""The client's side of a request under ASGI: its body, and whether it is still there
+and takes what it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from .errors import ClientDisconnected
+from .rules.body import BodyMeter
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_LOOKS = 4
+"""How often in `Timeouts.idle` a client that takes nothing is looked at."""
+
+LOOK_EVERY = 0.05
+"""Seconds. A request that ends sooner never pays for watching its client; the client
+of a longer one is seen leaving well within 100 ms."""
+
+
+class Client:
+    """The client's side of one request: its body (an `AsyncUpload`), and whether it
+    is still there and takes what it is sent."""
+
+    __slots__ = (
+        "_loop",
+        "_receive",
+        "_same",
+        "_seen",
+        "_task",
+        "_timer",
+        "_watcher",
+        "active",
+        "ended",
+        "meter",
+        "reason",
+        "turns",
+    )
+
+    def __init__(
+        self,
+        receive: Receive,
+        meter: BodyMeter | None,
+        task: asyncio.Task[Any] | None,
+    ) -> None:
+        self._receive = receive
+        self._task = task
+        self._watcher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.meter = meter
+        self.ended = meter is None
+        self.active = True
+        self.reason = ""
+        """Why the request was interrupted, if it was."""
+        self.turns = 0
+        """Odd while something is being sent to the client."""
+
+    @property
+    def received(self) -> int:
+        """Bytes of the body so far."""
+        return self.meter.received if self.meter is not None else 0
+
+    async def read(self) -> bytes:
+        """See `AsyncUpload.read`."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("in the middle of its upload")
+        data: bytes = message.get("body", b"")
+        ended = not message.get("more_body", False)
+        if self.meter is not None:
+            self.meter.count(data, ended)
+        self.ended = ended
+        return data
+
+    def watch(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
+        """From now on, interrupt the request as soon as the client leaves, or has
+        taken nothing of what it is sent for `idle` seconds."""
+        self._loop = loop
+        self._seen = self._same = 0
+        self._watcher = loop.create_task(self._watch())
+        self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._interrupt("client_disconnected")
+
+    def _look(self, idle: float) -> None:
+        stuck = self.turns & 1 and self.turns == self._seen
+        self._seen = self.turns
+        self._same = self._same + 1 if stuck else 0
+        if self._same >= _LOOKS:
+            self._interrupt("client_idle")
+        else:
+            self._timer = self._loop.call_later(idle / _LOOKS, self._look, idle)
+
+    def _interrupt(self, reason: str) -> None:
+        if self.active and not self.reason and self._task is not None:
+            self.reason = reason
+            self._task.cancel()
+
+    def interrupted(self) -> bool:
+        """Whether the cancellation just caught is ours, for the client's sake, and
+        nobody else's."""
+        return bool(self.reason) and not (self._task and self._task.uncancel())
+
+    def close(self) -> None:
+        """The request is over."""
+        self.active = False
+        if self._watcher is not None:
+            self._watcher.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Lookout:
+    """Starts watching the clients of requests that did not end at once. No request
+    pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None, idle: float) -> None:
+        self.loop = loop
+        self._idle = idle
+        # A set, which a request leaves as soon as it is over: kept until the next
+        # look, what hangs on it would cool the caches and age for the collector.
+        self._young: set[Client] = set()
+        self._due = False
+
+    def add(self, client: Client) -> None:
+        """A request has begun."""
+        self._young.add(client)
+        if not self._due and self.loop is not None:
+            self._due = True
+            self.loop.call_later(LOOK_EVERY, self._look, self.loop)
+
+    def remove(self, client: Client) -> None:
+        """A request is over."""
+        self._young.discard(client)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        young, self._young = self._young, set()
+        for client in young:
+            if client.ended:
+                client.watch(loop, self._idle)
+            else:
+                self._young.add(client)  # Its upload would see it leave.
+        self._due = bool(self._young)
+        if self._due:
+            loop.call_later(LOOK_EVERY, self._look, loop)
