@@ -64,7 +64,8 @@ class SessionProxyMiddleware:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)
         self._loops = RunningLoop()
-        self._lookout = Lookout(None, proxy.timeouts.idle)
+        self._lookout: Lookout | None = None
+        self._lookouts: dict[asyncio.AbstractEventLoop, Lookout] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -98,7 +99,8 @@ class SessionProxyMiddleware:
                     if ask is not None:
                         answer = ask(step)
                     elif type(step) is RoundTrip:
-                        client = self._watched(step, receive)
+                        if client is None:
+                            client = self._watched(step, receive)
                         upload = client if step.meter is not None else None
                         answer = response = await self._transport.asend(
                             step.outbound, upload
@@ -119,19 +121,26 @@ class SessionProxyMiddleware:
         finally:
             flow.close()
             if client is not None:
-                self._lookout.remove(client)
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
 
     def _watched(self, step: RoundTrip, receive: Receive) -> Client:
         loop = self._loops.current()
-        client = Client(receive, step.meter, asyncio.current_task(loop))
         lookout = self._lookout
-        if lookout.loop is not loop:
-            lookout = self._lookout = Lookout(loop, self._proxy.timeouts.idle)
+        if lookout is None or lookout.loop is not loop:
+            lookout = self._lookout = self._lookout_of(loop)
+        client = Client(receive, step.meter, asyncio.current_task(loop), lookout)
         lookout.add(client)
         return client
+
+    def _lookout_of(self, loop: asyncio.AbstractEventLoop) -> Lookout:
+        lookouts = self._lookouts
+        if loop not in lookouts:
+            for closed in [each for each in list(lookouts) if each.is_closed()]:
+                lookouts.pop(closed, None)
+            lookouts[loop] = Lookout(loop, self._proxy.timeouts.idle)
+        return lookouts[loop]
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:

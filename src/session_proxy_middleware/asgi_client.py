@@ -28,7 +28,7 @@ class Client:
     is still there and takes what it is sent."""
 
     __slots__ = (
-        "_loop",
+        "_lookout",
         "_receive",
         "_same",
         "_seen",
@@ -47,7 +47,9 @@ class Client:
         receive: Receive,
         meter: BodyMeter | None,
         task: asyncio.Task[Any] | None,
+        lookout: Lookout,
     ) -> None:
+        self._lookout = lookout
         self._receive = receive
         self._task = task
         self._watcher: asyncio.Task[None] | None = None
@@ -77,10 +79,10 @@ class Client:
         self.ended = ended
         return data
 
-    def watch(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
+    def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has
-        taken nothing of what it is sent for `idle` seconds."""
-        self._loop = loop
+        taken nothing of what it is sent for `Timeouts.idle`."""
+        loop, idle = self._lookout.loop, self._lookout.idle
         self._seen = self._same = 0
         self._watcher = loop.create_task(self._watch())
         self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
@@ -97,7 +99,8 @@ class Client:
         if self._same >= _LOOKS:
             self._interrupt("client_idle")
         else:
-            self._timer = self._loop.call_later(idle / _LOOKS, self._look, idle)
+            loop = self._lookout.loop
+            self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     def _interrupt(self, reason: str) -> None:
         if self.active and not self.reason and self._task is not None:
@@ -112,6 +115,7 @@ class Client:
     def close(self) -> None:
         """The request is over."""
         self.active = False
+        self._lookout.remove(self)
         if self._watcher is not None:
             self._watcher.cancel()
         if self._timer is not None:
@@ -122,9 +126,9 @@ class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
     pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None, idle: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
         self.loop = loop
-        self._idle = idle
+        self.idle = idle
         # A set, which a request leaves as soon as it is over: kept until the next
         # look, what hangs on it would cool the caches and age for the collector.
         self._young: set[Client] = set()
@@ -133,21 +137,21 @@ class Lookout:
     def add(self, client: Client) -> None:
         """A request has begun."""
         self._young.add(client)
-        if not self._due and self.loop is not None:
+        if not self._due:
             self._due = True
-            self.loop.call_later(LOOK_EVERY, self._look, self.loop)
+            self.loop.call_later(LOOK_EVERY, self._look)
 
     def remove(self, client: Client) -> None:
         """A request is over."""
         self._young.discard(client)
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         young, self._young = self._young, set()
         for client in young:
             if client.ended:
-                client.watch(loop, self._idle)
+                client.watch()
             else:
                 self._young.add(client)  # Its upload would see it leave.
         self._due = bool(self._young)
         if self._due:
-            loop.call_later(LOOK_EVERY, self._look, loop)
+            self.loop.call_later(LOOK_EVERY, self._look)

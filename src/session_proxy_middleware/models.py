@@ -6,6 +6,7 @@ alone, because a frozen dataclass costs twice as much to build.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,14 +42,14 @@ class Request:
 
     method: str
     route: Route
-    query: bytes | None
+    query: bytes | None = field(repr=False)
     """The query as sent, without its `?`; None when there is none."""
-    headers: Headers
+    headers: Headers = field(repr=False)
     client: str | None
     """The client's address as the server tells it."""
     scheme: str
     http_version: str
-    context: Mapping[str, Any]
+    context: Mapping[str, Any] = field(repr=False)
     id: bytes = b""
 
     def header(self, name: str) -> str | None:
@@ -60,6 +61,15 @@ class Request:
         return None
 
 
+def _names(option: str, values: Any) -> tuple[str, ...]:
+    """A string is no list of names, though it can be searched like one: `"*"` is in
+    `"bot-*"`, and would let everything through."""
+    found = ("",) if isinstance(values, str | bytes) else tuple(values)
+    if not all(isinstance(each, str) and each for each in found):
+        raise ValueError(f"{option} must be a list of names, not {values!r}")
+    return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
     """Who calls, and what they may use.
@@ -67,6 +77,9 @@ class Principal:
     `services` are names or globs (`*`, `bot-*`); `methods` and `paths` restrict
     within a session and None means no restriction. A path scope `/status` admits
     `/status` and what lies below it, compared after decoding once.
+
+    Raises:
+        ValueError: a scope that is no list of names, or a path that is none.
     """
 
     id: str
@@ -76,8 +89,17 @@ class Principal:
     restricted: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        put = object.__setattr__
+        put(self, "services", _names("services", self.services))
+        if self.methods is not None:
+            put(self, "methods", frozenset(_names("methods", self.methods)))
+        if self.paths is not None:
+            put(self, "paths", _names("paths", self.paths))
+            # "//" would be everything, and so would a path that is none.
+            if not all(re.match("/(?!/)", path) for path in self.paths or ()):
+                raise ValueError(f"paths must start with one '/', not {self.paths!r}")
         restricted = self.methods is not None or self.paths is not None
-        object.__setattr__(self, "restricted", restricted)
+        put(self, "restricted", restricted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,9 +45,13 @@ def check_query(query: bytes) -> None:
 
 
 def plain(path: str) -> str:
-    """A decoded path without what routers overlook: doubled and trailing slashes
-    and `;` parameters. For deny lists, which must err on the broad side."""
-    if "//" not in path and ";" not in path and path[-1] != "/":
+    """A decoded path without what routers overlook: doubled and trailing slashes,
+    `;` parameters and control characters. For deny lists, which must err on the
+    broad side."""
+    if not path.isprintable():
+        # "/bot\n" too: to Starlette's "^/bot$" it is "/bot".
+        path = "".join(filter(str.isprintable, path))
+    if "//" not in path and ";" not in path and not path.endswith("/"):
         return path
     if ";" in path:
         path = "/".join(segment.split(";", 1)[0] for segment in path.split("/"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import math
 import re
 import secrets
 import threading
@@ -168,6 +169,8 @@ class MemoryKeys:
         Raises:
             ConfigError: an option is not valid, or the secret is taken.
         """
+        _moment("not_before", not_before)
+        _moment("expires_at", expires_at)
         id = secrets.token_hex(8)
         if secret is None:
             secret = f"pk_{id}_{secrets.token_urlsafe(32)}"
@@ -256,6 +259,12 @@ class MemoryKeys:
         return self.revoke(id)
 
 
+def _moment(option: str, value: float | None) -> None:
+    number = isinstance(value, int | float) and math.isfinite(value)
+    if value is not None and not number:
+        raise ConfigError(f"{option} must be seconds since the epoch, not {value!r}")
+
+
 def _texts(option: str, values: Iterable[str]) -> tuple[str, ...]:
     found = () if isinstance(values, str) else tuple(values)
     if not found or not all(isinstance(each, str) and each for each in found):
@@ -278,6 +287,6 @@ def _paths(values: Iterable[str] | None) -> tuple[str, ...] | None:
     if values is None:
         return None
     found = _texts("paths", values)
-    if not all(each.startswith("/") for each in found):
-        raise ConfigError(f"paths must start with '/', not {found!r}")
+    if not all(re.match("/(?!/)", each) for each in found):
+        raise ConfigError(f"paths must start with one '/', not {found!r}")
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from weakref import WeakKeyDictionary
 
 from ..errors import (
     ConnectFailed,
@@ -37,18 +36,15 @@ class AsyncHTTP11Transport:
     ) -> None:
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         self._ssl_context = ssl_context
-        self._engines: WeakKeyDictionary[asyncio.AbstractEventLoop, Engine] = (
-            WeakKeyDictionary()
-        )
+        self._engines: dict[asyncio.AbstractEventLoop, Engine] = {}
         self._loops = RunningLoop()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._engine: Engine | None = None
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
         loop = self._loops.current()
         engine = self._engine
-        if engine is None or self._loop is not loop:
+        if engine is None or engine.loop is not loop:
             engine = self._engine_of(loop)
         head = h1.head(outbound)
         connection = engine.take(outbound.session)
@@ -67,16 +63,18 @@ class AsyncHTTP11Transport:
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
         engine = self._engines.pop(asyncio.get_running_loop(), None)
-        self._loop = self._engine = None
+        self._engine = None
         if engine is not None:
             engine.close()
 
     def _engine_of(self, loop: asyncio.AbstractEventLoop) -> Engine:
         engine = self._engines.get(loop)
         if engine is None:
+            for closed in [each for each in list(self._engines) if each.is_closed()]:
+                self._engines.pop(closed, None)
             engine = Engine(loop, self.timeouts, self._ssl_context)
             self._engines[loop] = engine
-        self._loop, self._engine = loop, engine
+        self._engine = engine
         return engine
 
 

@@ -1,0 +1,119 @@
+"""Watching clients costs nothing that outlives their requests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from session_proxy_middleware import MemoryStore, SessionProxy
+from session_proxy_middleware.asgi import SessionProxyMiddleware
+from session_proxy_middleware.asgi_client import LOOK_EVERY
+from session_proxy_middleware.errors import ConnectFailed
+from session_proxy_middleware.interfaces import AsyncUpload
+from session_proxy_middleware.models import Headers, Outbound
+
+SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
+PATH = f"/svc/sessions/{SESSION}/x"
+
+
+class Answer:
+    """A response that is all there."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.headers: Headers = []
+        self.complete = True
+        self.pieces = [b"answer"]
+
+    async def read(self) -> bytes:
+        return b""
+
+    async def aclose(self) -> None:
+        return
+
+
+class Moving:
+    """A transport to a session that moves whenever somebody tries to connect."""
+
+    def __init__(self, store: MemoryStore, *, fail: bool) -> None:
+        self._store = store
+        self._fail = fail
+
+    async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Answer:
+        if self._fail and outbound.session.origin.port == 9:
+            self._store.sessions.register("svc", SESSION, "http://127.0.0.1:10")
+            raise ConnectFailed("moved")
+        return Answer()
+
+    async def aclose(self) -> None:
+        return
+
+
+async def call(app: SessionProxyMiddleware) -> int:
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": PATH,
+        "raw_path": PATH.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "http_version": "1.1",
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"authorization", b"Bearer pk_a_secret_of_ones_own")],
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    # A task each, as a server makes them.
+    await asyncio.create_task(app(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+def mounted(*, fail: bool) -> tuple[SessionProxyMiddleware, MemoryStore]:
+    async def host(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("not the host's")
+
+    store = MemoryStore()
+    store.keys.create(secret="pk_a_secret_of_ones_own")
+    proxy = SessionProxy(store, transport=Moving(store, fail=fail))
+    return SessionProxyMiddleware(host, proxy), store
+
+
+def test_a_second_try_leaves_no_watcher_of_the_first() -> None:
+    async def scenario() -> int:
+        app, store = mounted(fail=True)
+        for _ in range(5):
+            store.sessions.register("svc", SESSION, "http://127.0.0.1:9")
+            assert await call(app) == 200
+        await asyncio.sleep(LOOK_EVERY * 3)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(scenario()) == 1
+
+
+def test_two_loops_at_once_leave_no_watchers_of_finished_requests() -> None:
+    app, store = mounted(fail=False)
+    store.sessions.register("svc", SESSION, "http://127.0.0.1:10")
+    left: list[int] = []
+
+    async def scenario() -> None:
+        for _ in range(200):
+            assert await call(app) == 200
+            await asyncio.sleep(0)
+        await asyncio.sleep(LOOK_EVERY * 3)
+        left.append(len(asyncio.all_tasks()))
+
+    threads = [threading.Thread(target=asyncio.run, args=(scenario(),)) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert left == [1, 1]

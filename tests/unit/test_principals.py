@@ -1,0 +1,74 @@
+"""A scope that was written wrong admits nobody; it is refused when it is made."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from session_proxy_middleware import ConfigError, MemoryStore, Principal, Request
+from session_proxy_middleware.errors import ReservedPath
+from session_proxy_middleware.models import Route
+from session_proxy_middleware.rules import path, scope
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    [
+        {"services": "notebook-*"},
+        {"services": ("",)},
+        {"services": (1,)},
+        {"methods": "GET"},
+        {"paths": "/status"},
+        {"paths": ("",)},
+        {"paths": ("status",)},
+        {"paths": ("//",)},
+    ],
+)
+def test_a_scope_that_is_no_list_of_names_is_refused(scopes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(scopes))):
+        Principal(id="someone", **scopes)
+
+
+def test_lists_are_scopes_as_well_as_tuples() -> None:
+    scopes: dict[str, Any] = {"services": ["a"], "methods": ["GET"], "paths": ["/b"]}
+    principal = Principal(id="someone", **scopes)
+    assert principal.services == ("a",)
+    assert principal.methods == frozenset({"GET"})
+    assert principal.paths == ("/b",)
+    assert principal.restricted
+
+
+@pytest.mark.parametrize("moment", [math.nan, math.inf, "soon"])
+@pytest.mark.parametrize("option", ["expires_at", "not_before"])
+def test_a_key_cannot_end_at_a_moment_that_is_none(option: str, moment: Any) -> None:
+    with pytest.raises(ConfigError, match=option):
+        MemoryStore().keys.create(**{option: moment})
+
+
+def test_a_key_for_every_path_says_so_with_one_slash() -> None:
+    with pytest.raises(ConfigError, match="paths"):
+        MemoryStore().keys.create(paths=["//"])
+
+
+@pytest.mark.parametrize("target", [b"/bot%0A", b"/bot%0a/", b"/bot%00"[:-3] + b"%7F"])
+def test_a_control_character_does_not_open_a_reserved_path(target: bytes) -> None:
+    with pytest.raises(ReservedPath):
+        scope.check_reserved(path.decoded(target), frozenset({"/bot"}))
+
+
+def test_a_request_does_not_print_what_it_was_trusted_with() -> None:
+    route = Route("svc", None, b"/", b"/svc/sessions/x")
+    secret = "pk_something_secret"
+    request = Request(
+        "GET",
+        route,
+        f"token={secret}".encode(),
+        [(b"authorization", f"Bearer {secret}".encode())],
+        "127.0.0.1",
+        "http",
+        "1.1",
+        {"HTTP_AUTHORIZATION": secret},
+    )
+    assert secret not in repr(request)
