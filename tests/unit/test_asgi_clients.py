@@ -44,6 +44,7 @@ class Moving:
         if self._fail and outbound.session.origin.port == 9:
             self._store.sessions.register("svc", SESSION, "http://127.0.0.1:10")
             raise ConnectFailed("moved")
+        await asyncio.sleep(0.001)  # Long enough for another thread's turn.
         return Answer()
 
     async def aclose(self) -> None:
