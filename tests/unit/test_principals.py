@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from session_proxy_middleware import ConfigError, MemoryStore, Principal, Request
+from session_proxy_middleware import (
+    ConfigError,
+    MemoryStore,
+    Principal,
+    Request,
+    SessionProxy,
+)
 from session_proxy_middleware.errors import ReservedPath
 from session_proxy_middleware.models import Route
 from session_proxy_middleware.rules import path, scope
@@ -72,3 +78,17 @@ def test_a_request_does_not_print_what_it_was_trusted_with() -> None:
         {"HTTP_AUTHORIZATION": secret},
     )
     assert secret not in repr(request)
+
+
+@pytest.mark.parametrize("name", ["host", "Content-Length", "transfer-encoding", "é"])
+def test_the_session_id_header_cannot_be_one_that_means_something_else(
+    name: str,
+) -> None:
+    with pytest.raises(ConfigError, match="session_id_header"):
+        SessionProxy(MemoryStore(), session_id_header=name)
+
+
+def test_a_wrong_upstream_does_not_show_its_password() -> None:
+    with pytest.raises(ConfigError) as caught:
+        MemoryStore().sessions.register("svc", "id", "http://u:hunter2@h:99999")
+    assert "hunter2" not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
@@ -9,6 +10,17 @@ from ..models import Field, Headers, Outbound, Reply, Request, Session
 from . import forwarded, location
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
+# Names that mean something else already.
+_NOT_OURS = HOP_BY_HOP | {
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"cookie",
+    b"expect",
+    b"host",
+    b"via",
+    b"x-request-id",
+}
 _VIA: Field = (b"via", b"1.1 session-proxy")
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
@@ -42,10 +54,11 @@ class HeaderPolicy:
     def __post_init__(self) -> None:
         forwarded.checked(self.forwarded)
         name = self.session_id_header
-        if not isinstance(name, str) or not name.replace("-", "").isalnum():
+        token = isinstance(name, str) and re.fullmatch("[a-zA-Z0-9-]+", name)
+        if not token or name.lower().encode() in _NOT_OURS:
             raise ConfigError(
-                "session_id_header must be a header name like 'x-daily-session-id', "
-                f"not {name!r}"
+                "session_id_header must be a header name of one's own, like "
+                f"'x-daily-session-id', not {name!r}"
             )
         platform = name.lower().encode()
         object.__setattr__(self, "session_id_name", platform)

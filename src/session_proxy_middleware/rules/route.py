@@ -69,13 +69,16 @@ class RouteMatcher:
                 f"spaces or dot segments, not {prefix!r}"
             )
         try:
-            self._id = re.compile(session_id_pattern)
-        except (re.error, TypeError) as error:
+            self._id = re.compile(str(session_id_pattern))
+        except re.error as error:
             raise ConfigError(
                 f"session_id_pattern must be a regular expression: {error}"
             ) from error
-        if self._id.fullmatch(""):
-            raise ConfigError("session_id_pattern must not match the empty string")
+        if not isinstance(session_id_pattern, str) or self._id.fullmatch(""):
+            raise ConfigError(
+                "session_id_pattern must be text and not match the empty string, "
+                f"not {session_id_pattern!r}"
+            )
         shape = r"/([^/]+)/sessions/([^/]+)(/.*)"
         self._decoded = re.compile(re.escape(prefix) + shape, re.DOTALL)
         start = re.escape(requote(prefix))

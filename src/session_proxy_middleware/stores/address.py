@@ -24,6 +24,8 @@ def parse(url: str) -> tuple[Origin, bytes]:
     """
     if not isinstance(url, str):
         raise ConfigError(f"upstream must be a URL as text, not {url!r}")
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ConfigError("upstream must not hold a user name or password")
     if _BLANK.search(url):  # urlsplit would drop some of them silently.
         raise ConfigError(f"upstream must not hold blanks or controls: {url!r}")
     if url.startswith("unix:"):
@@ -39,8 +41,6 @@ def parse(url: str) -> tuple[Origin, bytes]:
             "upstream must look like 'http://10.0.3.7:8080', 'https://…' or "
             f"'unix:///run/bot.sock', not {url!r}"
         )
-    if "@" in parts.netloc:
-        raise ConfigError("upstream must not hold a user name or password")
     if "?" in url or "#" in url:
         raise ConfigError(f"upstream must not hold a query or fragment: {url!r}")
     if not _HOST.fullmatch(host) or port == 0:

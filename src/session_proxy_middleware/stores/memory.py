@@ -51,7 +51,8 @@ class MemoryServices:
         Raises:
             ConfigError: the name cannot be one segment of a path.
         """
-        if not isinstance(name, str) or not _SERVICE.fullmatch(name):
+        dots = name in (".", "..")
+        if dots or not isinstance(name, str) or not _SERVICE.fullmatch(name):
             raise ConfigError(
                 "a service's name must be one path segment, without '/' or control "
                 f"characters, not {name!r}"
@@ -266,7 +267,8 @@ def _moment(option: str, value: float | None) -> None:
 
 
 def _texts(option: str, values: Iterable[str]) -> tuple[str, ...]:
-    found = () if isinstance(values, str) else tuple(values)
+    listed = isinstance(values, Iterable) and not isinstance(values, str)
+    found = tuple(values) if listed else ()
     if not found or not all(isinstance(each, str) and each for each in found):
         raise ConfigError(f"{option} must be a list of names, not {values!r}")
     return found

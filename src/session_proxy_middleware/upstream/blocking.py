@@ -58,15 +58,17 @@ class HTTP11Transport:
         """See `Transport.send`."""
         head = h1.head(outbound)
         connection = self._take(outbound.session)
+        first: bytes | None = None
         if connection is not None:
             try:
                 return connection.exchange(outbound, head, upload, departure)
             except StaleConnection as stale:
-                if not h1.retryable(outbound):
+                if stale.unsent is None and not h1.retryable(outbound):
                     raise UpstreamUnreachable(str(stale)) from stale
+                first = stale.unsent
         connection = self._connect(outbound.session)
         try:
-            return connection.exchange(outbound, head, upload, departure)
+            return connection.exchange(outbound, head, upload, departure, first)
         except StaleConnection as stale:
             raise UpstreamUnreachable(str(stale)) from stale
 

@@ -27,7 +27,10 @@ sooner, and that is one cheap wait."""
 
 
 class StaleConnection(Exception):
-    """The connection ended before a byte of the response."""
+    """The connection ended before a byte of the response. `unsent` is the first piece
+    of the body, where that was read and nothing at all was sent."""
+
+    unsent: bytes | None = None
 
 
 class Response(h1.Message):
@@ -87,8 +90,10 @@ class Connection:
         head: bytes,
         upload: Upload | None,
         departure: Departure | None,
+        first: bytes | None = None,
     ) -> Response:
-        """Send the request and wait for the head of its response."""
+        """Send the request and wait for the head of its response. `first` is the first
+        piece of the body, where it has been read already."""
         response = self._response = Response(self)
         self._reader.begin(response, is_head=outbound.method == b"HEAD")
         timeouts = self._transport.timeouts
@@ -96,10 +101,12 @@ class Connection:
             self._last_moment = time.monotonic() + timeouts.total
         self._departure = departure
         length = outbound.length
-        data = b""
+        data = first or b""
         try:
             if upload is not None:
-                data = upload.read()
+                if first is None:
+                    data = upload.read()
+                    self._check_idle(data)
                 if upload.ended and length is None:
                     length = len(data)  # All of it is here: its length is known.
             self._chunked = upload is not None and length is None
@@ -115,6 +122,14 @@ class Connection:
             self.close()
             raise
         return response
+
+    def _check_idle(self, first: bytes) -> None:
+        """The client may have taken its time with the first piece, and the session
+        may have closed the connection meanwhile: nothing has been sent on it yet."""
+        if self.readable(0):
+            stale = StaleConnection(f"{self.pool_key[0]} closed it while it was idle")
+            stale.unsent = first
+            raise stale
 
     def advance(self, response: Response, deadline: float | None = None) -> None:
         """One step: send what can be sent, receive what has come.
