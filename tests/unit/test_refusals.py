@@ -1,4 +1,4 @@
-"""A scope that was written wrong admits nobody; it is refused when it is made."""
+"""What is written wrong is refused when it is made, and leaks nothing."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from session_proxy_middleware import (
     Request,
     SessionProxy,
 )
-from session_proxy_middleware.errors import ReservedPath
+from session_proxy_middleware.errors import (
+    InternalError,
+    MalformedHeaders,
+    ReservedPath,
+)
 from session_proxy_middleware.models import Route
 from session_proxy_middleware.rules import path, scope
+from session_proxy_middleware.rules.body import BodyMeter
 
 
 @pytest.mark.parametrize(
@@ -92,3 +97,10 @@ def test_a_wrong_upstream_does_not_show_its_password() -> None:
     with pytest.raises(ConfigError) as caught:
         MemoryStore().sessions.register("svc", "id", "http://u:hunter2@h:99999")
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_body_that_an_upgrade_swallowed_is_the_requests_fault() -> None:
+    with pytest.raises(MalformedHeaders):
+        BodyMeter(4, None, upgrade=True).count(b"", ended=True)
+    with pytest.raises(InternalError):
+        BodyMeter(4, None).count(b"", ended=True)
