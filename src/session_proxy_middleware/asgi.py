@@ -22,7 +22,7 @@ from .hooks import as_async
 from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
 from .proxy import SessionProxy
-from .upstream.loops import RunningLoop
+from .upstream.loops import PerLoop
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -63,9 +63,8 @@ class SessionProxyMiddleware:
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)
-        self._loops = RunningLoop()
-        self._lookout: Lookout | None = None
-        self._lookouts: dict[asyncio.AbstractEventLoop, Lookout] = {}
+        idle = proxy.timeouts.idle
+        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -126,21 +125,11 @@ class SessionProxyMiddleware:
                 await response.aclose()
 
     def _watched(self, step: RoundTrip, receive: Receive) -> Client:
-        loop = self._loops.current()
-        lookout = self._lookout
-        if lookout is None or lookout.loop is not loop:
-            lookout = self._lookout = self._lookout_of(loop)
-        client = Client(receive, step.meter, asyncio.current_task(loop), lookout)
+        lookout = self._lookouts.current()
+        task = asyncio.current_task(lookout.loop)
+        client = Client(receive, step.meter, task, lookout)
         lookout.add(client)
         return client
-
-    def _lookout_of(self, loop: asyncio.AbstractEventLoop) -> Lookout:
-        lookouts = self._lookouts
-        if loop not in lookouts:
-            for closed in [each for each in list(lookouts) if each.is_closed()]:
-                lookouts.pop(closed, None)
-            lookouts[loop] = Lookout(loop, self._proxy.timeouts.idle)
-        return lookouts[loop]
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:

@@ -54,11 +54,7 @@ class Limiter:
         """Give a place back."""
         with self._lock:
             self.in_flight -= 1
-            sessions, name = self._sessions, session.name
-            if sessions[name] > 1:
-                sessions[name] -= 1
-            else:
-                del sessions[name]
+            _decrease(self._sessions, session.name)
             if self._per_key is not None:
                 _decrease(self._keys, principal.id)
 

@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from ..errors import METHODS, ConfigError
 from ..models import Key, Principal, Service, Session
@@ -179,15 +180,19 @@ class MemoryKeys:
             raise ConfigError(
                 "secret must be a token of letters, digits and -._~+/ (RFC 6750)"
             )
-        key = Key(
-            id=id,
-            digest=digest(secret.encode("ascii")),
-            principal=Principal(
+        try:
+            principal = Principal(
                 id=id,
                 services=_texts("services", services),
                 methods=_methods(methods),
-                paths=_paths(paths),
-            ),
+                paths=None if paths is None else _texts("paths", paths),
+            )
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+        key = Key(
+            id=id,
+            digest=digest(secret.encode("ascii")),
+            principal=principal,
             not_before=not_before,
             expires_at=expires_at,
         )
@@ -195,14 +200,7 @@ class MemoryKeys:
             if key.digest in self._by_digest:
                 raise ConfigError("secret is the secret of another key")
             self._by_digest[key.digest] = key
-        return Key(
-            id=id,
-            digest=key.digest,
-            principal=key.principal,
-            not_before=not_before,
-            expires_at=expires_at,
-            secret=secret,
-        )
+        return replace(key, secret=secret)
 
     def lookup(self, digest: bytes, /) -> Key | None:
         """The key with this SHA-256, if it may be used now.
@@ -282,13 +280,4 @@ def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
         raise ConfigError(
             f"methods must be among {', '.join(METHODS)}, not {sorted(unknown)}"
         )
-    return found
-
-
-def _paths(values: Iterable[str] | None) -> tuple[str, ...] | None:
-    if values is None:
-        return None
-    found = _texts("paths", values)
-    if not all(re.match("/(?!/)", each) for each in found):
-        raise ConfigError(f"paths must start with one '/', not {found!r}")
     return found

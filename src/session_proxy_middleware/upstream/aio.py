@@ -19,7 +19,7 @@ from ..models import Outbound, Session
 from ..options import Timeouts
 from . import h1
 from .connection import RECEIVE_BUFFER, Connection, Response, StaleConnection
-from .loops import RunningLoop
+from .loops import PerLoop
 from .pool import KEEP_IDLE, Pool
 from .tls import default_context
 
@@ -36,16 +36,13 @@ class AsyncHTTP11Transport:
     ) -> None:
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         self._ssl_context = ssl_context
-        self._engines: dict[asyncio.AbstractEventLoop, Engine] = {}
-        self._loops = RunningLoop()
-        self._engine: Engine | None = None
+        self._engines = PerLoop(
+            lambda loop: Engine(loop, self.timeouts, self._ssl_context)
+        )
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
-        loop = self._loops.current()
-        engine = self._engine
-        if engine is None or engine.loop is not loop:
-            engine = self._engine_of(loop)
+        engine = self._engines.current()
         head = h1.head(outbound)
         connection = engine.take(outbound.session)
         if connection is not None:
@@ -62,20 +59,9 @@ class AsyncHTTP11Transport:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        engine = self._engines.pop(asyncio.get_running_loop(), None)
-        self._engine = None
+        engine = self._engines.pop()
         if engine is not None:
             engine.close()
-
-    def _engine_of(self, loop: asyncio.AbstractEventLoop) -> Engine:
-        engine = self._engines.get(loop)
-        if engine is None:
-            for closed in [each for each in list(self._engines) if each.is_closed()]:
-                self._engines.pop(closed, None)
-            engine = Engine(loop, self.timeouts, self._ssl_context)
-            self._engines[loop] = engine
-        self._engine = engine
-        return engine
 
 
 class Engine:

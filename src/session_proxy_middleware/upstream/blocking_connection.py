@@ -148,13 +148,13 @@ class Connection:
             self._flush()
             if not self._unsent:
                 return
-        elif self._upload is not None and not wait(self.sock, READ, timeout=0):
+        elif self._upload is not None and not self.readable(0):
             # An answer that is already there goes before more of the upload.
             try:
                 self._unsent = self._encoded(self._upload.read())
             except RequestTimeout:
                 # The session may have answered while the client said nothing.
-                if not wait(self.sock, READ, timeout=0):
+                if not self.readable(0):
                     raise
                 self._upload = None
                 self._eof = True
