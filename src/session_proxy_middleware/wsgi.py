@@ -53,6 +53,7 @@ class SessionProxyMiddleware:
         self._proxy = proxy
         self._match = proxy.match
         self._mark = proxy.match.MARK
+        self._reach = proxy.match.REACH
         self._transport = proxy.blocking_transport()
         store = proxy.store
         self._ask: dict[type, Callable[[Any], Any]] = {
@@ -68,7 +69,9 @@ class SessionProxyMiddleware:
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         # A server that leaves PATH_INFO out means "" (PEP 3333).
-        if self._mark in environ.get("PATH_INFO", ""):
+        info = environ.get("PATH_INFO", "")
+        at = info.find(self._mark)
+        if at >= 0 and info.find("/", at + self._reach) >= 0:
             path, raw_path, query = _target(environ)
             route = self._match(path, raw_path, environ.get("SCRIPT_NAME", ""))
             if route is not None:
