@@ -237,7 +237,8 @@ SURPLUS = {
     "more than the length": OK + b"Content-Length: 2\r\n\r\nokpoison",
     "after a 204": b"HTTP/1.1 204 No Content\r\n\r\n" + POISON,
     "after a 304": b"HTTP/1.1 304 Not Modified\r\nContent-Length: 6\r\n\r\n" + POISON,
-    "a 204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\npoison",
+    "a 204 with a length": b"HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\n"
+    b"poison",
     "a 204 in chunks": b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n"
     b"\r\n6\r\npoison\r\n0\r\n\r\n",
     "an interim with a length": b"HTTP/1.1 100 Continue\r\nContent-Length: 6\r\n\r\n"
