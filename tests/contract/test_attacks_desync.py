@@ -7,6 +7,7 @@ is seen to be broken, or one of the table's; and the next request gets its own a
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pytest
 
@@ -17,6 +18,7 @@ from ..support.strict import check_head
 from ..support.upstream import Conn, Play, response
 from ..support.wire import Broken, Message
 from .conftest import Serve
+from .test_limits import eventually
 
 OK = b"HTTP/1.1 200 OK\r\n"
 POISON = response(b"poison", headers=[(b"Set-Cookie", b"poison=1")])
@@ -358,3 +360,39 @@ def test_a_head_that_dribbles_in_is_not_waited_for(
     site = portal.mount(upstream, via="quick")
     check(site.request(), contract.TIMEOUT)
     assert upstream.all_gone(1.0)
+
+
+CLIENTS = 5
+
+
+def test_tiny_chunks_cost_no_more_memory_than_large_ones(
+    portal: Portal, serve: Serve
+) -> None:
+    """CWE-770: what waits for a client is bounded in bytes, and two of them kept as an
+    object of their own are sixty."""
+    sent = [0]
+
+    def play(conn: Conn) -> None:
+        conn.request()
+        conn.send(CHUNKED)
+        while True:
+            conn.send(b"2\r\nok\r\n" * 1000)
+            sent[0] += 1
+
+    site = portal.mount(serve(play), via="wide")
+    before = portal.control("state")["memory"]
+    with contextlib.ExitStack() as stack:
+        for _ in range(CLIENTS):
+            client = stack.enter_context(portal.connect(receive_buffer=4096))
+            client.send(site.raw())
+            assert client.response_head().status == 200
+        assert eventually(lambda: stands_still(sent), 10.0)
+        grown = portal.control("state")["memory"] - before
+    print(f"{portal.driver}: {grown / CLIENTS / 1e6:.1f} MB a client")
+    assert grown < CLIENTS * (6 << 20)
+
+
+def stands_still(sent: list[int]) -> bool:
+    """Whether nothing more is taken from the sessions."""
+    before = sent[0]
+    return not threading.Event().wait(0.3) and sent[0] == before
