@@ -115,7 +115,10 @@ def test_an_id_that_no_path_can_hold_is_refused(id: Any) -> None:
         MemoryStore().sessions.register("bot", id, URL)
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a\n", "\0", None, 3])
+@pytest.mark.parametrize(
+    "name",
+    ["", "a/b", "a\n", "\0", None, 3, ".", "..", "bot[1]", "bot*", "b?t", "bot]"],
+)
 def test_a_service_name_that_no_path_can_hold_is_refused(name: Any) -> None:
     store = MemoryStore()
     with pytest.raises(ConfigError, match="a service's name"):

@@ -52,8 +52,9 @@ def check_query(query: bytes) -> None:
 
 def plain(path: str) -> str:
     """A decoded path without what routers overlook: doubled and trailing slashes,
-    `;` parameters and control characters. For deny lists, which must err on the
-    broad side."""
+    `;` parameters, control characters, and case (Express and ASP.NET do by default).
+    For deny lists, which must err on the broad side."""
+    path = path.lower()
     if not path.isprintable():
         # "/bot\n" too: to Starlette's "^/bot$" it is "/bot".
         path = "".join(filter(str.isprintable, path))

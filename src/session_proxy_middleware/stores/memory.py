@@ -18,7 +18,8 @@ from ..rules.credential import digest
 from ..rules.route import canonical
 from .address import parse
 
-_SERVICE = re.compile(r"[^/\x00-\x1f\x7f]+")
+# Not the characters of globs: a key for "bot[1]" would open "bot1".
+_SERVICE = re.compile(r"[^/*?\[\]\x00-\x1f\x7f]+")
 _ID = re.compile(r"[\x21-\x2e\x30-\x7e]+")
 _SECRET = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _NOBODY = bytes(32)
@@ -55,8 +56,8 @@ class MemoryServices:
         dots = name in (".", "..")
         if dots or not isinstance(name, str) or not _SERVICE.fullmatch(name):
             raise ConfigError(
-                "a service's name must be one path segment, without '/' or control "
-                f"characters, not {name!r}"
+                "a service's name must be one path segment, without '/', '*', '?', "
+                f"'[', ']' or control characters, not {name!r}"
             )
         service = Service(name=name, ready=bool(ready))
         with self._lock:

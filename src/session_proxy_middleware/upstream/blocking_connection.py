@@ -219,6 +219,7 @@ class Connection:
 
     def _receive(self, response: Response) -> None:
         buffer = self._transport.buffer()
+        passed_on = response.head
         try:
             received = self.sock.recv_into(buffer)
             if received:
@@ -228,7 +229,7 @@ class Connection:
         except OSError as error:
             return self._ended(response, str(error), clean=False)
         except h1.ProtocolViolation as violation:
-            if response.head:
+            if passed_on:
                 raise ResponseTruncated(
                     "upstream_protocol", str(violation)
                 ) from violation

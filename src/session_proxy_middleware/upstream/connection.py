@@ -27,6 +27,10 @@ RECEIVE_BUFFER = 131_072
 HIGH_WATER = 262_144
 """Bytes of a response waiting for the client before the session is held up."""
 
+MANY_PIECES = 64
+"""Pieces waiting before they are made one. As an object of its own a chunk of two bytes
+takes sixty, so that a session could have thirty times `HIGH_WATER` kept."""
+
 
 class StaleConnection(Exception):
     """The connection ended before a byte of the response."""
@@ -312,6 +316,8 @@ class Connection(asyncio.BufferedProtocol):
             self._complete(response)
         elif response.head:
             self._touch()
+            if len(response.pieces) > MANY_PIECES:
+                response.pieces = [b"".join(response.pieces)]
             if response.size > HIGH_WATER and not self._read_paused:
                 self._read_paused = True
                 self._transport.pause_reading()

@@ -16,7 +16,8 @@ from ..errors import MalformedHeaders
 from ..models import Field, Headers, Outbound
 
 MAX_HEAD_BYTES = 65_536
-"""Status line and fields of one response, with the interim ones before it."""
+"""Status line and fields of one response, with the interim ones before it; and what
+stands between two bytes of its body, or after the last."""
 
 MAX_HEAD_FIELDS = 200
 
@@ -190,6 +191,7 @@ class ResponseReader:
             self.reusable = False
             return
         self._feeding = len(data)
+        before = message.size if message.head else -1
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -198,8 +200,13 @@ class ResponseReader:
             self.reusable = False
             if not message.complete:
                 raise ProtocolViolation(str(error.__context__ or error)) from error
-        if not message.head:
-            self._count(len(data))
+        if not message.complete:
+            if message.head and message.size > before:
+                self._head_bytes = 0
+            else:
+                # Chunk extensions and trailers too: none of it reaches the client,
+                # so no length of the body bounds it (RFC 9112 §7.1.1).
+                self._count(len(data))
 
     def eof(self, *, clean: bool = True) -> None:
         """The session closed its side; `clean` is false for a reset.
@@ -223,7 +230,7 @@ class ResponseReader:
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > MAX_HEAD_BYTES:
-            raise ProtocolViolation("the head of the response is too large")
+            raise ProtocolViolation("too much that is no body")
 
     # What llhttp calls, in order. An exception in one ends the parsing.
 
