@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Field, Headers, Outbound, Reply, Request, Session
-from . import forwarded, location
+from . import cookies, cors, forwarded, isolation, location
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 # Names that mean something else already.
@@ -26,7 +26,7 @@ _VIA: Field = (b"via", b"1.1 session-proxy")
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({204, 304})
 
-_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(5)
+_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID, _TYPE, _COOKIE = range(7)
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     # The host server's own; a second one would be a contradiction.
@@ -49,10 +49,20 @@ class HeaderPolicy:
     session_id_header: str = "x-daily-session-id"
     max_fields: int = 200
     max_bytes: int = 65_536
+    cookies: str = "isolate"
+    isolation: str = "sandbox"
+    owns_cors: bool = False
     session_id_name: bytes = field(init=False, repr=False)
+    actions: dict[bytes, int] = field(init=False, repr=False)
+    """What to do with a response's fields of special names."""
+    never: tuple[bytes, ...] = field(init=False, repr=False)
+    """What the names begin with of fields that no session may send."""
+    sandbox: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         forwarded.checked(self.forwarded)
+        cookies.checked(self.cookies)
+        isolation.checked(self.isolation)
         name = self.session_id_header
         token = isinstance(name, str) and re.fullmatch("[a-zA-Z0-9-]+", name)
         if not token or name.lower().encode() in _NOT_OURS:
@@ -69,7 +79,22 @@ class HeaderPolicy:
                 platform=platform,
                 max_fields=self.max_fields,
                 max_bytes=self.max_bytes,
+                cookies=self.cookies,
             ),
+        )
+        actions = dict(_RESPONSE_ACTIONS)
+        if self.cookies != "forward":
+            actions[b"set-cookie"] = _COOKIE if self.cookies == "isolate" else _DROP
+        sandbox = self.isolation == "sandbox"
+        if sandbox:
+            actions |= {b"content-type": _TYPE}
+            actions |= dict.fromkeys(isolation.ORIGIN_WIDE, _DROP)
+        object.__setattr__(self, "actions", actions)
+        object.__setattr__(self, "sandbox", sandbox)
+        # Only an answer of the proxy's own says so.
+        never = (b"x-session-proxy-",)
+        object.__setattr__(
+            self, "never", (*never, cors.OWNED) if self.owns_cors else never
         )
 
 
@@ -88,6 +113,10 @@ def outbound(
         _VIA,
         (policy.session_id_name, session.id_bytes),
     ]
+    if fields.cookies and b"cookie" not in fields.named:
+        own_cookies = cookies.restored(fields.cookies, session)
+        if own_cookies:
+            headers.append((b"cookie", own_cookies))
     if policy.forwarded != "off":
         headers += forwarded.forwarded(
             policy.forwarded, request, fields.host, fields.forwarded
@@ -103,7 +132,13 @@ def outbound(
     )
 
 
-def inbound(status: int, headers: Headers, request: Request, session: Session) -> Reply:
+def inbound(
+    status: int,
+    headers: Headers,
+    request: Request,
+    session: Session,
+    policy: HeaderPolicy,
+) -> Reply:
     """The only way from what the session said to what the client gets.
 
     Raises:
@@ -115,13 +150,14 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     keep = kept.append
     connection: list[bytes] = []
     has_id = False
-    actions = _RESPONSE_ACTIONS
+    weight = 0
+    actions = policy.actions
+    never = policy.never
     for each in headers:
         name = each[0]
         action = actions.get(name)
         if action is None:
-            # Only an answer of the proxy's own says so.
-            if not name.startswith(b"x-session-proxy-"):
+            if not name.startswith(never):
                 keep(each)
         elif action is _DROP:
             continue
@@ -129,16 +165,29 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
             # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
             if status not in _BODILESS:
                 keep(each)
+        elif action == _TYPE:
+            weight += isolation.WEIGHTS[each[1]]
+            keep(each)
         elif action == _LOCATION:
             keep((name, location.rewritten(each[1], session, request.route.public)))
         elif action == _ID:
             has_id = True
             keep(each)
+        elif action == _COOKIE:
+            cookie = cookies.isolated(each[1], session, request.route)
+            if cookie is not None:
+                keep((name, cookie))
         else:
             connection.append(each[1])
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named
+        if b"content-type" in named:
+            weight = 0
+    if policy.sandbox and (weight != 1 or status == 304):
+        # RFC 9111 §4.3.4: a 304 replaces the fields of what the browser has stored,
+        # and so would undo the policy that came with a page.
+        kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
     return Reply(status, kept, None)
