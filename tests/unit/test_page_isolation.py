@@ -178,6 +178,9 @@ def test_the_proxys_own_errors_need_no_sandbox() -> None:
 
 
 def test_the_memo_of_types_is_bounded() -> None:
+    WEIGHTS.clear()
+    assert WEIGHTS[b"text/css; x=" + b"y" * 65_000] == 1
+    assert not WEIGHTS
     for number in range(1100):
         assert WEIGHTS[b"text/x-%d" % number] == 2
     assert len(WEIGHTS) <= 1024

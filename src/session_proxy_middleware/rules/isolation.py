@@ -77,6 +77,7 @@ _INERT_TYPES = frozenset(
 )
 _INERT_KINDS = (b"audio/", b"font/", b"image/", b"video/")
 _MEMO = 1024
+_LONGEST = 100
 
 
 def checked(mode: str) -> str:
@@ -106,11 +107,11 @@ def is_inert(content_type: bytes) -> bool:
 class _Weights(dict[bytes, int]):
     """1 for an inert type, 2 for any other, so that the sum over an answer's
     Content-Type fields is 1 only for one field of an inert type. Learnt once a value,
-    up to a bound."""
+    up to bounds: sessions choose them."""
 
     def __missing__(self, content_type: bytes) -> int:
         weight = 1 if is_inert(content_type) else 2
-        if len(self) < _MEMO:
+        if len(self) < _MEMO and len(content_type) <= _LONGEST:
             self[content_type] = weight
         return weight
 
