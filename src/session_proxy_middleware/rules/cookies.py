@@ -6,6 +6,9 @@ cookies so named reach that session, under the names it gave them. So it sees no
 other cookie, can set none that anybody else reads, and a name it forges is just the
 tail of a name of its own.
 
+Browsers do not say who set a cookie, so the name alone tells. Whoever may set cookies
+for the portal's host, like the portal itself, could set one of exactly that name.
+
 The terms, and what browsers do, are those of RFC 6265 §5 and of its revision,
 draft-ietf-httpbis-rfc6265bis.
 """
@@ -35,7 +38,7 @@ _KEPT = frozenset(
 # Browsers hold some 180 cookies for all of a site and then throw some away: those of
 # low priority first where they know the word (Chromium), so that a session which
 # sets hundreds cannot push the portal's out.
-_LAST = b"; Priority=Low"
+_LAST = b"Priority=Low"
 # What follows is a second field's first cookie: servers that join equal fields, as
 # WSGI's do, put a comma between them (RFC 9113 §8.2.3 asks for "; ").
 _JOINED = re.compile(rb",[ \t]*[^\s,;=]+=")
@@ -76,7 +79,7 @@ def isolated(value: bytes, session: Session, route: Route) -> bytes | None:
     name, content = name.strip(_BLANK), content.strip(_BLANK)
     if not name and not content:
         return None
-    kept = b""
+    kept: list[bytes] = []
     said: dict[bytes, bytes] = {}
     for attribute in rest:
         key, _, text = attribute.partition(b"=")
@@ -85,20 +88,16 @@ def isolated(value: bytes, session: Session, route: Route) -> bytes | None:
             continue
         said[key] = text
         if key in _KEPT:
-            kept += b"; " + attribute.strip(_BLANK)
+            kept.append(attribute.strip(_BLANK))
     promises = _promises(name or content)
     if promises and not (name and _kept_promises(promises, said)):
         return None
     path = _public_path(said.get(b"path", b""), session, route)
     if path is None or b";" in path or _CONTROL.search(path):
         return None
-    return (
-        (b"__Secure-" if promises else b"")
-        + mark(session)
-        + b"%b=%b; Path=%b" % (name, content, path)
-        + kept
-        + _LAST
-    )
+    held = b"__Secure-" if promises else b""
+    cookie = b"%b%b%b=%b" % (held, mark(session), name, content)
+    return b"; ".join((cookie, b"Path=" + path, *kept, _LAST))
 
 
 def restored(values: Iterable[bytes], session: Session) -> bytes:
