@@ -9,11 +9,12 @@ from .errors import (
     Unauthenticated,
 )
 from .models import Key, Principal, Request, Service, Session
-from .options import Limits, Timeouts
+from .options import CORS, Limits, Timeouts
 from .proxy import SessionProxy
 from .stores.memory import MemoryStore
 
 __all__ = [
+    "CORS",
     "ConfigError",
     "Forbidden",
     "InvalidCredential",

@@ -100,7 +100,12 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     ending: Ending | None = None
     limiter = proxy.limiter
     request.id = proxy.new_request_id()
+    cors = proxy.cors
     try:
+        if cors is not None and (preflight := cors.preflight(request)) is not None:
+            status = preflight.status
+            ending = yield preflight
+            return
         try:
             principal, session, fields, framing = yield from admit(request, proxy)
             limiter.enter(session, principal)
@@ -119,7 +124,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
             reply = forwarding.inbound(
-                response.status, response.headers, request, session
+                response.status, response.headers, request, session, policy
             )
         except ClientDisconnected:
             return
@@ -134,6 +139,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 request.id, head=request.method == "HEAD", strict=proxy.strict
             )
         status = reply.status
+        if cors is not None:
+            cors.grant(reply.headers, request)
         ending = yield reply
     finally:
         if held is not None and principal is not None:
@@ -249,6 +256,8 @@ def _record(
         answered_by, reason = "proxy", error.slug
     elif status == 499:
         answered_by, reason = "nobody", "client_disconnected"
+    elif principal is None:  # A preflight: nobody has asked who it is.
+        answered_by, reason = "proxy", "cancelled"
     else:
         answered_by, reason = "session", "cancelled"
     if ending is not None and (error is None or ending.reason != "completed"):

@@ -11,7 +11,8 @@ from typing import Any, Literal, TypeVar
 from .errors import ConfigError
 from .interfaces import UNKNOWN, AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import Limits, Timeouts
+from .options import CORS, Limits, Timeouts
+from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
@@ -51,6 +52,11 @@ class SessionProxy:
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
     - `reserved_paths`: paths of the session that only the platform may call.
+    - `cookies`: of sessions, in browsers: `isolate`, `drop` or `forward` (see
+      `rules.cookies`).
+    - `isolation`: of sessions' pages: `sandbox` or `off` (see `rules.isolation`).
+    - `cors`: which pages of other origins may call sessions (see `CORS`); None
+      leaves that to the sessions.
     - `contract`: `extended`, or `strict` to answer 500 for 501 to 504.
 
     Raises:
@@ -71,6 +77,9 @@ class SessionProxy:
         forwarded: Literal["set", "append", "off"] = "set",
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
+        cookies: Literal["isolate", "drop", "forward"] = "isolate",
+        isolation: Literal["sandbox", "off"] = "sandbox",
+        cors: CORS | None = None,
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
         self.store = open_store(store)
@@ -96,11 +105,17 @@ class SessionProxy:
                 f"contract must be one of {', '.join(CONTRACTS)}, not {contract!r}"
             )
         self.strict = contract == "strict"
+        if cors is not None and not isinstance(cors, CORS):
+            raise ConfigError(f"cors must be CORS(...) or None, not {cors!r}")
+        self.cors = CrossOrigin(cors) if cors is not None else None
         self.header_policy = HeaderPolicy(
             forwarded=forwarded,
             session_id_header=session_id_header,
             max_fields=self.limits.header_fields,
             max_bytes=self.limits.header_bytes,
+            cookies=cookies,
+            isolation=isolation,
+            owns_cors=cors is not None,
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from session_proxy_middleware import (
+    CORS,
     Forbidden,
     Key,
     Limits,
@@ -182,9 +183,24 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             reserved_paths=("/inner/start", "/y"),
         ),
         "drained": proxy("/drained"),
-        "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
+        "wide": proxy(
+            "/wide",
+            plain=True,
+            limits=Limits(per_session=None, total=None),
+            cookies="forward",
+        ),
+        "open": proxy("/open", cookies="forward", isolation="off"),
+        "nocookies": proxy("/nocookies", cookies="drop"),
+        "cors": proxy("/cors", cors=CORS(allow_origins=["https://app.example"])),
         "httpx": proxy(
             "/httpx", transport=httpx_transport(), limits=Limits(per_session=None)
+        ),
+        "httpx-open": proxy(
+            "/httpx-open",
+            transport=httpx_transport(),
+            limits=Limits(per_session=None),
+            cookies="forward",
+            isolation="off",
         ),
         "httpx-quick": proxy(
             "/httpx-quick",

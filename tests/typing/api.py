@@ -10,6 +10,7 @@ from typing import Any, assert_type
 import httpx
 
 from session_proxy_middleware import (
+    CORS,
     Forbidden,
     Key,
     Limits,
@@ -87,6 +88,9 @@ def proxies() -> list[SessionProxy]:
             forwarded="append",
             session_id_header="x-session",
             reserved_paths=["/bot", "/admin"],
+            cookies="drop",
+            isolation="off",
+            cors=CORS(allow_origins=["https://app.example"], max_age=60),
             contract="strict",
         ),
         SessionProxy(store=MemoryStore(), transport=httpx.AsyncHTTPTransport()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
-from . import forwarded, location
+from . import cookies, cors, forwarded, isolation, location
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 # Names that mean something else already.
@@ -26,34 +26,33 @@ _VIA: Field = (b"via", b"1.1 session-proxy")
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({204, 304})
 
-_KEEP, _DROP, _CONNECTION, _LOCATION, _ID = range(5)
+_KEEP, _DROP, _CONNECTION, _LOCATION, _ID, _TYPE, _COOKIE = range(7)
+_RESPONSE_ACTIONS = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    # The host server's own; a second one would be a contradiction.
+    b"date": _DROP,
+    b"server": _DROP,
+    b"connection": _CONNECTION,
+    b"content-location": _LOCATION,
+    b"location": _LOCATION,
+    b"x-request-id": _ID,
+}
 _MEMO = 4096
 
 
 class _Actions(dict[bytes, int]):
     """What to do with a field of a response, by its name; learnt once a name, up to a
-    bound."""
+    bound. No session may send a field whose name begins with one of `never`."""
+
+    def __init__(self, known: dict[bytes, int], never: tuple[bytes, ...]) -> None:
+        super().__init__(known)
+        self._never = never
 
     def __missing__(self, name: bytes) -> int:
-        # Only an answer of the proxy's own says so.
-        action = _DROP if name.startswith(b"x-session-proxy-") else _KEEP
+        action = _DROP if name.startswith(self._never) else _KEEP
         if len(self) < _MEMO:
             self[name] = action
         return action
-
-
-_ACTIONS = _Actions(
-    {
-        **dict.fromkeys(HOP_BY_HOP, _DROP),
-        # The host server's own; a second one would be a contradiction.
-        b"date": _DROP,
-        b"server": _DROP,
-        b"connection": _CONNECTION,
-        b"content-location": _LOCATION,
-        b"location": _LOCATION,
-        b"x-request-id": _ID,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +64,18 @@ class HeaderPolicy:
     session_id_header: str = "x-daily-session-id"
     max_fields: int = 200
     max_bytes: int = 65_536
+    cookies: str = "isolate"
+    isolation: str = "sandbox"
+    owns_cors: bool = False
     session_id_name: bytes = field(init=False, repr=False)
+    actions: dict[bytes, int] = field(init=False, repr=False)
+    """What to do with a response's fields, by their names."""
+    sandbox: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         forwarded.checked(self.forwarded)
+        cookies.checked(self.cookies)
+        isolation.checked(self.isolation)
         name = self.session_id_header
         token = isinstance(name, str) and re.fullmatch("[a-zA-Z0-9-]+", name)
         if not token or name.lower().encode() in _NOT_OURS:
@@ -85,8 +92,22 @@ class HeaderPolicy:
                 platform=platform,
                 max_fields=self.max_fields,
                 max_bytes=self.max_bytes,
+                cookies=self.cookies,
             ),
         )
+        actions = dict(_RESPONSE_ACTIONS)
+        if self.cookies != "forward":
+            actions[b"set-cookie"] = _COOKIE if self.cookies == "isolate" else _DROP
+        sandbox = self.isolation == "sandbox"
+        if sandbox:
+            actions |= {b"content-type": _TYPE}
+            actions |= dict.fromkeys(isolation.ORIGIN_WIDE, _DROP)
+        # Only an answer of the proxy's own says so.
+        never: tuple[bytes, ...] = (b"x-session-proxy-",)
+        if self.owns_cors:
+            never += (cors.OWNED,)
+        object.__setattr__(self, "actions", _Actions(actions, never))
+        object.__setattr__(self, "sandbox", sandbox)
 
 
 def outbound(
@@ -129,6 +150,10 @@ def _crossing(
         _VIA,
         (policy.session_id_name, session.id_bytes),
     ]
+    if fields.cookies and b"cookie" not in fields.named:
+        own_cookies = cookies.restored(fields.cookies, session)
+        if own_cookies:
+            headers.append((b"cookie", own_cookies))
     if policy.forwarded != "off":
         headers += forwarded.forwarded(
             policy.forwarded, request, fields.host, fields.forwarded
@@ -136,7 +161,13 @@ def _crossing(
     return headers
 
 
-def inbound(status: int, headers: Headers, request: Request, session: Session) -> Reply:
+def inbound(
+    status: int,
+    headers: Headers,
+    request: Request,
+    session: Session,
+    policy: HeaderPolicy,
+) -> Reply:
     """The only way from what the session said to what the client gets.
 
     Raises:
@@ -148,19 +179,27 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     keep = kept.append
     connection: list[bytes] = []
     has_id = False
-    actions = _ACTIONS
+    weight = 0
+    actions = policy.actions
     for each in headers:
         action = actions[each[0]]
         if action is _KEEP:
             keep(each)
         elif action is _DROP:
             continue
+        elif action is _TYPE:
+            weight += isolation.WEIGHTS[each[1]]
+            keep(each)
         elif action is _LOCATION:
             public = request.route.public
             keep((each[0], location.rewritten(each[1], session, public)))
         elif action is _ID:
             has_id = True
             keep(each)
+        elif action is _COOKIE:
+            cookie = cookies.isolated(each[1], session, request.route)
+            if cookie is not None:
+                keep((each[0], cookie))
         else:
             connection.append(each[1])
     if status in _BODILESS:
@@ -169,6 +208,12 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named
+        if b"content-type" in named:
+            weight = 0
+    if policy.sandbox and (weight != 1 or status == 304):
+        # RFC 9111 §4.3.4: a 304 replaces the fields of what the browser has stored,
+        # and so would undo the policy that came with a page.
+        kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
     return Reply(status, kept, None)
