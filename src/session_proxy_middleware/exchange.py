@@ -32,7 +32,7 @@ from .errors import (
     WebSocketUnsupported,
 )
 from .models import Ending, Outbound, Principal, Reply, Request, Session
-from .rules import body, credential, forwarding, path, scope
+from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
 from .rules.headers import Framing, RequestFields
 
@@ -184,6 +184,8 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
     scope.check_reserved(plain, proxy.reserved_paths)
     if b"websocket" in fields.upgrade:  # RFC 6455 §4.1
         raise WebSocketUnsupported("this server or deployment does none")
+    if fields.via:
+        via.check(fields.via)
     if framing[0]:
         body.check_declared(framing[1], proxy.limits.body)
     return principal, session, fields, framing

@@ -51,7 +51,7 @@ class SessionProxy:
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
     - `reserved_paths`: paths of the session that only the platform may call.
-    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504.
+    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504 and 508.
 
     Raises:
         ConfigError: an option is wrong; the text names it and what is allowed.

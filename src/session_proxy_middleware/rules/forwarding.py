@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
-from ..models import Field, Headers, Outbound, Reply, Request, Session
-from . import forwarded, location
+from ..models import Headers, Outbound, Reply, Request, Session
+from . import forwarded, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 # Names that mean something else already.
@@ -21,7 +21,6 @@ _NOT_OURS = HOP_BY_HOP | {
     b"via",
     b"x-request-id",
 }
-_VIA: Field = (b"via", b"1.1 session-proxy")
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({204, 304})
@@ -85,7 +84,7 @@ def outbound(
         session.host_field,
         *fields.kept,
         (b"x-request-id", request.id),
-        _VIA,
+        via.extended(fields.via, request.http_version),
         (policy.session_id_name, session.id_bytes),
     ]
     if policy.forwarded != "off":

@@ -45,7 +45,8 @@ _MEMO = 4096
     ENCODING,
     ID,
     FORWARDED,
-) = range(11)
+    VIA,
+) = range(12)
 _SPECIAL = {
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
@@ -55,6 +56,7 @@ _SPECIAL = {
     b"host": HOST,
     b"transfer-encoding": ENCODING,
     b"upgrade": UPGRADE,
+    b"via": VIA,
     b"x-request-id": ID,
 }
 # Fields whose `_` spelling a CGI-like session would take for the real one
@@ -82,6 +84,7 @@ class RequestFields:
         "named",
         "request_ids",
         "upgrade",
+        "via",
     )
 
     def __init__(self) -> None:
@@ -94,6 +97,7 @@ class RequestFields:
         self.forwarded: tuple[Field, ...] = ()
         self.named: frozenset[bytes] = _NONE
         self.upgrade: tuple[bytes, ...] = ()
+        self.via: tuple[bytes, ...] = ()
 
     def request_id(self) -> bytes | None:
         """The client's own request id, when it sent one that is fit to pass on."""
@@ -172,6 +176,8 @@ class HeaderRules:
             raise HeadersTooLarge(f"{size} bytes")
         if fields.named:
             kept = [each for each in kept if each[0] not in fields.named]
+            if b"via" in fields.named:
+                fields.via = ()
         fields.kept = kept
         return fields
 
@@ -192,6 +198,8 @@ class HeaderRules:
             fields.upgrade += (value.strip().lower(),)
         elif action is FORWARDED:
             fields.forwarded += ((name, value),)
+        elif action is VIA:
+            fields.via += (value,)
         else:
             raise MalformedHeaders("a field name that is not a token")
 
