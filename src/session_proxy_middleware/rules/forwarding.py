@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
-from ..models import Headers, Outbound, Reply, Request, Session
+from ..models import Field, Headers, Outbound, Reply, Request, Session
 from . import forwarded, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
@@ -23,9 +23,12 @@ _NOT_OURS = HOP_BY_HOP | {
 }
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
-_BODILESS = frozenset({204, 304})
+_BODILESS = frozenset({204, 205, 304})
+# nginx would else collect a stream before it passes any of it on.
+_UNBUFFERED: Field = (b"x-accel-buffering", b"no")
+_EMPTY: Field = (b"content-length", b"0")
 
-_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(5)
+_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID, _BUFFERING = range(6)
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     # The host server's own; a second one would be a contradiction.
@@ -35,6 +38,7 @@ _RESPONSE_ACTIONS = {
     b"content-length": _LENGTH,
     b"content-location": _LOCATION,
     b"location": _LOCATION,
+    b"x-accel-buffering": _BUFFERING,
     b"x-request-id": _ID,
 }
 
@@ -113,7 +117,7 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []
-    has_id = False
+    has_id = has_length = has_buffering = False
     actions = _RESPONSE_ACTIONS
     for each in headers:
         name = each[0]
@@ -127,11 +131,15 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
         elif action == _LENGTH:
             # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
             if status not in _BODILESS:
+                has_length = True
                 keep(each)
         elif action == _LOCATION:
             keep((name, location.rewritten(each[1], session, request.route.public)))
         elif action == _ID:
             has_id = True
+            keep(each)
+        elif action == _BUFFERING:
+            has_buffering = True
             keep(each)
         else:
             connection.append(each[1])
@@ -140,4 +148,10 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
         has_id = has_id and b"x-request-id" not in named
     if not has_id:
         kept.append((b"x-request-id", request.id))
+    if not has_length:
+        if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
+            kept.append(_EMPTY)
+            return Reply(status, kept, b"")
+        if status not in _BODILESS and not has_buffering:
+            kept.append(_UNBUFFERED)
     return Reply(status, kept, None)

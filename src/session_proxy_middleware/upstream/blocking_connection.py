@@ -36,17 +36,21 @@ class StaleConnection(Exception):
 class Response(h1.Message):
     """A session's response on the way: a `Response` of `interfaces`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "error")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
+        self.error: ResponseTruncated | None = None
+        """What broke it off, in the same bytes that held its head."""
 
     def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
         while not self.pieces:
             if self.complete:
                 return b""
+            if self.error is not None:
+                raise self.error
             self._connection.advance(self)
         return self.take()
 
@@ -118,6 +122,8 @@ class Connection:
                 if deadline is None and not self._unsent and self._upload is None:
                     deadline = time.monotonic() + timeouts.response
                 self.advance(response, deadline)
+        except ResponseTruncated as truncated:
+            response.error = truncated
         except BaseException:
             self.close()
             raise
