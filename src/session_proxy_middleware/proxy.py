@@ -13,6 +13,7 @@ from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
 from .options import Limits, Timeouts
 from .rules.forwarding import HeaderPolicy
+from .rules.networks import Networks
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
 from .stores import open_store
@@ -46,6 +47,8 @@ class SessionProxy:
       refused.
     - `transport`: a transport of this package or of httpx/httpx2; the default is
       this package's own, made of `timeouts` and `ssl_context`.
+    - `allowed_networks`: where sessions may be, like `["10.0.0.0/8"]`; the default
+      is anywhere but link-local and metadata addresses (see `rules.networks`).
     - `ssl_context`: for `https` sessions, instead of the system's trust.
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
@@ -65,6 +68,7 @@ class SessionProxy:
         session_id_pattern: str = UUID,
         authenticate: Authenticator | None = None,
         transport: Any = None,
+        allowed_networks: Collection[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
@@ -100,7 +104,14 @@ class SessionProxy:
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
         self._ssl_context = ssl_context
+        self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
+        own = transport is not None and library_of(transport) is None
+        if own and allowed_networks is not None:
+            raise ConfigError(
+                "allowed_networks is for the transport that the proxy makes; give "
+                "one of your own networks=Networks([...])"
+            )
 
     def drain(self) -> None:
         """Take no new requests: they get 503 `draining`. Those in flight go on."""
@@ -119,10 +130,14 @@ class SessionProxy:
         given = self._transport
         if given is None:
             return AsyncHTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
+                timeouts=self.timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
             )
         if hasattr(given, "handle_async_request"):
-            return AsyncHTTPXTransport(given, timeouts=self.timeouts)
+            return AsyncHTTPXTransport(
+                given, timeouts=self.timeouts, networks=self._networks
+            )
         if isinstance(given, AsyncTransport):
             return given
         raise ConfigError(
@@ -139,10 +154,14 @@ class SessionProxy:
         given = self._transport
         if given is None:
             return HTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
+                timeouts=self.timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
             )
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(given, timeouts=self.timeouts)
+            return HTTPXTransport(
+                given, timeouts=self.timeouts, networks=self._networks
+            )
         if isinstance(given, Transport):
             return given
         raise ConfigError(

@@ -181,6 +181,12 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             session_id_header="X-Which-Session",
             reserved_paths=("/inner/start", "/y"),
         ),
+        "nets": proxy("/nets", allowed_networks=["0.0.0.0/8"]),
+        "httpx-nets": proxy(
+            "/httpx-nets",
+            transport=httpx_transport(),
+            allowed_networks=["127.0.0.0/8"],
+        ),
         "drained": proxy("/drained"),
         "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
         "httpx": proxy(
