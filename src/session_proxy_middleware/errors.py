@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from .models import Field, Headers, Reply
+from .models import Ending, Field, Headers, Reply
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 """The seven methods of the contract."""
@@ -30,7 +30,12 @@ class ConfigError(ValueError):
 
 
 class ClientDisconnected(Exception):
-    """The client is gone. Logged as 499; nothing is answered."""
+    """The client is gone. Logged as 499; nothing is answered.
+
+    `ending` is what the driver knows of the request by then.
+    """
+
+    ending: Ending | None = None
 
 
 class ResponseTruncated(Exception):

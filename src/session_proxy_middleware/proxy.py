@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
+from .draining import Drain, chain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
@@ -54,6 +55,8 @@ class SessionProxy:
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
     - `reserved_paths`: paths of the session that only the platform may call.
+    - `drain`: seconds that requests under way are given when the host shuts down.
+      25, because gunicorn and Kubernetes kill what still runs after 30.
     - `contract`: `extended`, or `strict` to answer 500 for 501 to 504 and 508.
 
     Raises:
@@ -75,6 +78,7 @@ class SessionProxy:
         forwarded: Literal["set", "append", "off"] = "set",
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
+        drain: float = 25.0,
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
         self.store = open_store(store)
@@ -103,6 +107,7 @@ class SessionProxy:
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
+        self.draining = Drain(drain)
         self._ssl_context = ssl_context
         self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
@@ -114,8 +119,33 @@ class SessionProxy:
             )
 
     def drain(self) -> None:
-        """Take no new requests: they get 503 `draining`. Those in flight go on."""
+        """Take no new requests: they get 503 `draining`. Those in flight go on for as
+        long as the option `drain` says; what is then left is broken off, visibly.
+
+        The ASGI middleware calls it at the lifespan's shutdown. It may be called again,
+        from any thread, and from a signal handler.
+        """
         self.limiter.draining = True
+        self.draining.begin()
+
+    def drain_at(self, *signals: int) -> None:
+        """Begin to drain when one of these comes, before the server handles it.
+
+        Servers tell an application of their end only when its requests have ended, or
+        not at all. Call it in the main thread, once the server has set its handlers:
+        in the lifespan's startup, or in gunicorn's `post_worker_init`.
+
+        Raises:
+            ConfigError: the server has not set its handler yet.
+        """
+        for number in signals:
+            chain(number, self.drain)
+
+    def resume(self) -> None:
+        """Take requests again. The ASGI middleware calls it at the lifespan's startup:
+        test clients start and end an application many times."""
+        self.limiter.draining = False
+        self.draining.resume()
 
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""
@@ -157,6 +187,7 @@ class SessionProxy:
                 timeouts=self.timeouts,
                 ssl_context=self._ssl_context,
                 networks=self._networks,
+                drain=self.draining,
             )
         if hasattr(given, "handle_request"):
             return HTTPXTransport(

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -188,6 +189,8 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             allowed_networks=["127.0.0.0/8"],
         ),
         "drained": proxy("/drained"),
+        "ending": proxy("/ending", drain=1.0),
+        "gentle": proxy("/gentle", drain=0.4),
         "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
         "httpx": proxy(
             "/httpx", transport=httpx_transport(), limits=Limits(per_session=None)
@@ -230,6 +233,16 @@ class Control:
     def register(self, service: str, id: str, upstream: str) -> str:
         return self.store.sessions.register(service, id, upstream).id
 
+    def started(self) -> None:
+        """The server's handlers are set, and this is the main thread."""
+        self.proxies["ending"].drain_at(signal.SIGTERM)
+
+    def drain(self, name: str) -> None:
+        self.proxies[name].drain()
+
+    def resume(self, name: str) -> None:
+        self.proxies[name].resume()
+
     def end(self, service: str, id: str) -> bool:
         return self.store.sessions.end(service, id)
 
@@ -256,6 +269,10 @@ class Control:
         }
 
 
+RUNNING: list[Control] = []
+"""That of this process, for hooks of the server."""
+
+
 def asgi() -> ASGIApp:
     """The portal as an ASGI application."""
     control = Control(asgi=True)
@@ -264,6 +281,8 @@ def asgi() -> ASGIApp:
         if scope["type"] == "lifespan":
             while True:
                 message = await receive()
+                if message["type"] == "lifespan.startup":
+                    control.started()
                 await send({"type": message["type"] + ".complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
@@ -299,6 +318,7 @@ def asgi() -> ASGIApp:
 def wsgi() -> WSGIApp:
     """The portal as a WSGI application."""
     control = Control(asgi=False)
+    RUNNING.append(control)
 
     def host(environ: Any, start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] == CONTROL:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from weakref import WeakSet
 
+from ..draining import Drain
 from ..errors import (
     ConnectFailed,
     ConnectTimeout,
@@ -44,7 +45,9 @@ class HTTP11Transport:
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
         networks: Networks | None = None,
+        drain: Drain | None = None,
     ) -> None:
+        self.drain = drain if drain is not None else Drain(0)
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         self._ssl_context = ssl_context
         self._networks = networks if networks is not None else Networks()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from ..draining import Drain
 from ..errors import (
     ClientDisconnected,
+    Draining,
     RequestTimeout,
     ResponseTruncated,
     UpstreamProtocolError,
@@ -63,6 +66,7 @@ class Owner(Protocol):
     """What a connection asks of the transport that made it."""
 
     timeouts: Timeouts
+    drain: Drain
 
     def give(self, connection: Connection) -> None: ...
     def buffer(self) -> memoryview: ...
@@ -207,6 +211,9 @@ class Connection:
 
     def _wait(self, events: int, response: Response, deadline: float | None) -> bool:
         """Until the socket is ready to be read. False when it is only writable."""
+        drain = self._transport.drain
+        if drain.over:
+            self._broken_off(response)
         if not events & WRITE and self.readable(AT_ONCE):
             return True
         now = time.monotonic()
@@ -214,7 +221,15 @@ class Connection:
         limit = min(limit, self._last_moment)
         if deadline is not None:
             limit = min(limit, deadline)
-        ready = wait(self.sock, events, timeout=limit - now, departure=self._departure)
+        drain.watch(self.cut)
+        try:
+            ready = wait(
+                self.sock, events, timeout=limit - now, departure=self._departure
+            )
+        finally:
+            drain.unwatch(self.cut)
+        if drain.over:
+            self._broken_off(response)
         if ready:
             return bool(ready & READ)
         if self._departure is not None and self._departure.gone():
@@ -222,6 +237,17 @@ class Connection:
         if response.head:
             raise ResponseTruncated("upstream_idle", "no byte in either direction")
         raise UpstreamTimeout(f"{self.pool_key[0]} is silent")
+
+    def cut(self) -> None:
+        """Called from another thread: wakes the one that waits for the session."""
+        # The plain socket's: that of TLS is not to be touched from here.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def _broken_off(self, response: Response) -> NoReturn:
+        if response.head:
+            raise ResponseTruncated(Draining.slug, "the proxy is shutting down")
+        raise Draining("broken off: the proxy is shutting down")
 
     def _receive(self, response: Response) -> None:
         buffer = self._transport.buffer()
