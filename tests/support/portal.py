@@ -206,11 +206,32 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
     return made
 
 
+class Records(logging.Handler):
+    """The access records, as programs get them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        own = {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _OF_EVERY_RECORD
+        }
+        self.kept.append({**own, "line": record.getMessage()})
+
+
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
+
+
 class Control:
     """What tests ask of the process: `{"do": name, …}` in, a JSON value out."""
 
     def __init__(self, *, asgi: bool) -> None:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        self.records = Records()
+        logging.getLogger("session_proxy.access").addHandler(self.records)
         self.store = MemoryStore()
         self.calls = Calls()
         self.proxies = proxies(self.store, self.calls, asgi=asgi)
@@ -250,6 +271,10 @@ class Control:
         """What the stores were asked since the last time."""
         made, self.calls.made = self.calls.made, []
         return made
+
+    def recorded(self, id: str) -> list[dict[str, Any]]:
+        """The access records of a session; of all for an empty id."""
+        return [each for each in self.records.kept if id in (each["session_id"], "")]
 
     def state(self) -> dict[str, Any]:
         try:
