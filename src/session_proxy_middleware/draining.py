@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -65,21 +66,27 @@ class Drain:
                 cut()
 
 
-def chain(number: int, first: Callable[[], None]) -> None:
-    """Call `first` when a signal comes, and then what handles it now.
+class Chain:
+    """Calls `first` when a signal comes, and then what handled it before."""
 
-    Raises:
-        ConfigError: nothing handles it yet, so the process would outlive it.
-    """
-    handler = signal.getsignal(number)
-    if not callable(handler):
-        raise ConfigError(
-            f"drain_at: nobody handles {signal.Signals(number).name} yet; call it "
-            "once the server has set its handlers"
-        )
+    def __init__(self, first: Callable[[], None]) -> None:
+        self._first = first
+        self._handlers: dict[int, Any] = {}
 
-    def handle(received: int, frame: Any) -> None:
-        first()
-        handler(received, frame)
+    def add(self, number: int) -> bool:
+        """False where there is nothing to call before: no server handles the signal,
+        or this is not the main thread, and so not a server's."""
+        handler = signal.getsignal(number)
+        if handler is not None and handler is self._handlers.get(number):
+            return True
+        here = threading.current_thread() is threading.main_thread()
+        if not callable(handler) or not here:
+            return False
 
-    signal.signal(number, handle)
+        def handle(received: int, frame: Any) -> None:
+            self._first()
+            handler(received, frame)
+
+        self._handlers[number] = handle
+        signal.signal(number, handle)
+        return True

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import signal
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
-from .draining import Drain, chain
+from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
@@ -28,6 +30,8 @@ from .upstream.httpx_transport import (
 )
 
 T = TypeVar("T")
+
+log = logging.getLogger("session_proxy")
 
 # Ids need not be secret, only different: also in the children of a fork.
 _ids = random.Random()  # noqa: S311
@@ -108,6 +112,7 @@ class SessionProxy:
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
         self.draining = Drain(drain)
+        self._chain = Chain(self.drain)
         self._ssl_context = ssl_context
         self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
@@ -133,13 +138,16 @@ class SessionProxy:
 
         Servers tell an application of their end only when its requests have ended, or
         not at all. Call it in the main thread, once the server has set its handlers:
-        in the lifespan's startup, or in gunicorn's `post_worker_init`.
-
-        Raises:
-            ConfigError: the server has not set its handler yet.
+        in the lifespan's startup, or in gunicorn's `post_worker_init`. Where nobody
+        handles the signal (hypercorn's workers get none, a test client is no server)
+        it is left alone, and the log says so.
         """
         for number in signals:
-            chain(number, self.drain)
+            if not self._chain.add(number):
+                log.warning(
+                    "drain_at: no server handles %s here, so nothing begins to drain",
+                    signal.Signals(number).name,
+                )
 
     def resume(self) -> None:
         """Take requests again. The ASGI middleware calls it at the lifespan's startup:

@@ -85,11 +85,37 @@ def test_a_signal_drains_and_then_reaches_the_server(handled: list[int]) -> None
     assert left.wait(PATIENCE)
 
 
-def test_a_signal_that_nobody_handles_is_not_taken() -> None:
+def test_a_host_that_starts_again_does_not_chain_a_second_time(
+    handled: list[int],
+) -> None:
+    proxy = a_proxy()
+    for _ in range(2):
+        proxy.drain_at(signal.SIGUSR1)
+        chained = signal.getsignal(signal.SIGUSR1)
+    proxy.drain_at(signal.SIGUSR1)
+    assert signal.getsignal(signal.SIGUSR1) is chained
+    signal.raise_signal(signal.SIGUSR1)
+    assert handled == [signal.SIGUSR1]
+
+
+def test_a_signal_that_nobody_handles_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     before = signal.getsignal(signal.SIGUSR2)
-    with pytest.raises(ConfigError, match="SIGUSR2"):
-        a_proxy().drain_at(signal.SIGUSR2)
+    a_proxy().drain_at(signal.SIGUSR2)
     assert signal.getsignal(signal.SIGUSR2) is before
+    assert "no server handles SIGUSR2 here" in caplog.text
+
+
+def test_in_another_thread_than_a_servers_it_is_left_alone(
+    handled: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = signal.getsignal(signal.SIGUSR1)
+    thread = threading.Thread(target=a_proxy().drain_at, args=(signal.SIGUSR1,))
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGUSR1) is before
+    assert "SIGUSR1" in caplog.text
 
 
 class Host:
