@@ -88,6 +88,8 @@ def proxies() -> list[SessionProxy]:
             session_id_header="x-session",
             reserved_paths=["/bot", "/admin"],
             contract="strict",
+            allowed_networks=["10.0.0.0/8", "fd00::/8"],
+            drain=10,
         ),
         SessionProxy(store=MemoryStore(), transport=httpx.AsyncHTTPTransport()),
     ]
