@@ -218,6 +218,14 @@ def test_a_body_that_breaks_off(
         assert upstream.all_gone(1.0)
 
 
+def test_a_body_that_takes_too_long_in_all(portal: Portal, serve: Serve) -> None:
+    upstream = serve(breaking(STREAM, "idles"))
+    site = portal.mount(upstream, via="brief")
+    assert site.request().end == "broken"
+    assert ended(site) == (200, "session", "total_timeout")
+    assert upstream.all_gone(1.0)
+
+
 # The client's doing.
 
 

@@ -214,13 +214,16 @@ class Connection:
         drain = self._transport.drain
         if drain.over:
             self._broken_off(response)
+        last = self._last_moment
+        if deadline is not None and deadline < last:
+            last = deadline
         if not events & WRITE and self.readable(AT_ONCE):
-            return True
+            if time.monotonic() < last:
+                return True
+            # A session that never pauses does not put the end off.
+            raise self._out_of_time(response)
         now = time.monotonic()
-        limit = now + self._transport.timeouts.idle
-        limit = min(limit, self._last_moment)
-        if deadline is not None:
-            limit = min(limit, deadline)
+        limit = min(now + self._transport.timeouts.idle, last)
         drain.watch(self.cut)
         try:
             ready = wait(
@@ -234,9 +237,14 @@ class Connection:
             return bool(ready & READ)
         if self._departure is not None and self._departure.gone():
             raise ClientDisconnected("seen while waiting for the session")
-        if response.head:
-            raise ResponseTruncated("upstream_idle", "no byte in either direction")
-        raise UpstreamTimeout(f"{self.pool_key[0]} is silent")
+        raise self._out_of_time(response)
+
+    def _out_of_time(self, response: Response) -> Exception:
+        if not response.head:
+            return UpstreamTimeout(f"{self.pool_key[0]} has not answered")
+        if time.monotonic() >= self._last_moment:
+            return ResponseTruncated("total_timeout", "it takes too long in all")
+        return ResponseTruncated("upstream_idle", "no byte in either direction")
 
     def cut(self) -> None:
         """Called from another thread: wakes the one that waits for the session."""

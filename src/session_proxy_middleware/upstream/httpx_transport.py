@@ -184,12 +184,12 @@ class _Adapter:
             raise ours(str(error) or repr(error)) from error
 
     @contextlib.contextmanager
-    def truncating(self) -> Iterator[None]:
-        """And here, after it."""
+    def truncating(self, timeout: str = "upstream_idle") -> Iterator[None]:
+        """And here, after it. `timeout`: the reason when time runs out."""
         try:
             yield
         except (self.library.TimeoutException, TimeoutError) as error:
-            raise ResponseTruncated("upstream_idle", repr(error)) from error
+            raise ResponseTruncated(timeout, repr(error)) from error
         except self.library.TransportError as error:
             raise ResponseTruncated("upstream_closed", repr(error)) from error
 
@@ -294,8 +294,10 @@ class AsyncHTTPXResponse:
         """The next bytes, as they came over the wire; none at the end."""
         loop = asyncio.get_running_loop()
         idle = loop.time() + self._adapter.timeouts.idle
-        with self._adapter.truncating():
-            async with asyncio.timeout_at(min(idle, self._last_moment)):
+        last_moment = self._last_moment
+        reason = "upstream_idle" if idle < last_moment else "total_timeout"
+        with self._adapter.truncating(reason):
+            async with asyncio.timeout_at(min(idle, last_moment)):
                 async for data in self._pieces:
                     if data:
                         return bytes(data)
