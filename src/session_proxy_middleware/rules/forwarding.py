@@ -88,7 +88,7 @@ def outbound(
         session.host_field,
         *fields.kept,
         (b"x-request-id", request.id),
-        via.extended(fields.via, request.http_version),
+        via.FIELDS.get(request.http_version, via.FIELDS["1.1"]),
         (policy.session_id_name, session.id_bytes),
     ]
     if policy.forwarded != "off":

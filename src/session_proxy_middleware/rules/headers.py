@@ -170,14 +170,15 @@ class HeaderRules:
                 if fields.host is not None or b"," in value:
                     raise MalformedHeaders("more than one Host field")
                 fields.host = value
+            elif action is VIA:
+                kept.append(field)
+                fields.via += (value,)
             elif action is not DROP:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
             raise HeadersTooLarge(f"{size} bytes")
         if fields.named:
             kept = [each for each in kept if each[0] not in fields.named]
-            if b"via" in fields.named:
-                fields.via = ()
         fields.kept = kept
         return fields
 
@@ -198,8 +199,6 @@ class HeaderRules:
             fields.upgrade += (value.strip().lower(),)
         elif action is FORWARDED:
             fields.forwarded += ((name, value),)
-        elif action is VIA:
-            fields.via += (value,)
         else:
             raise MalformedHeaders("a field name that is not a token")
 

@@ -12,17 +12,12 @@ PSEUDONYM = b"session-proxy"
 MAX_PASSES = 2
 """A portal behind another portal passes this proxy twice, and that is no loop."""
 
-_OURS: dict[str, Field] = {
+FIELDS: dict[str, Field] = {
     version: (b"via", b"%b %b" % (version.encode(), PSEUDONYM))
     for version in ("1.0", "1.1", "2", "3")
 }
-
-
-def extended(received: Sequence[bytes], http_version: str) -> Field:
-    """The field as it goes on: what came, and behind it this proxy, with the version
-    in which the request came."""
-    ours = _OURS.get(http_version) or _OURS["1.1"]
-    return (b"via", b", ".join((*received, ours[1]))) if received else ours
+"""What goes on behind the fields that came: this proxy, and the version in which the
+request was received."""
 
 
 def check(received: Sequence[bytes]) -> None:
