@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import signal
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
+from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import UNKNOWN, AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
 from .options import CORS, Limits, Timeouts
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
+from .rules.networks import Networks
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
 from .stores import open_store
@@ -27,6 +31,8 @@ from .upstream.httpx_transport import (
 )
 
 T = TypeVar("T")
+
+log = logging.getLogger("session_proxy")
 
 # Ids need not be secret, only different: also in the children of a fork.
 _ids = random.Random()  # noqa: S311
@@ -47,6 +53,8 @@ class SessionProxy:
       refused.
     - `transport`: a transport of this package or of httpx/httpx2; the default is
       this package's own, made of `timeouts` and `ssl_context`.
+    - `allowed_networks`: where sessions may be, like `["10.0.0.0/8"]`; the default
+      is anywhere but link-local and metadata addresses (see `rules.networks`).
     - `ssl_context`: for `https` sessions, instead of the system's trust.
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
@@ -57,7 +65,9 @@ class SessionProxy:
     - `isolation`: of sessions' pages: `sandbox` or `off` (see `rules.isolation`).
     - `cors`: which pages of other origins may call sessions (see `CORS`); None
       leaves that to the sessions.
-    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504.
+    - `drain`: seconds that requests under way are given when the host shuts down.
+      25, because gunicorn and Kubernetes kill what still runs after 30.
+    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504 and 508.
 
     Raises:
         ConfigError: an option is wrong; the text names it and what is allowed.
@@ -71,6 +81,7 @@ class SessionProxy:
         session_id_pattern: str = UUID,
         authenticate: Authenticator | None = None,
         transport: Any = None,
+        allowed_networks: Collection[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
@@ -80,6 +91,7 @@ class SessionProxy:
         cookies: Literal["isolate", "drop", "forward"] = "isolate",
         isolation: Literal["sandbox", "off"] = "sandbox",
         cors: CORS | None = None,
+        drain: float = 25.0,
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
         self.store = open_store(store)
@@ -119,12 +131,49 @@ class SessionProxy:
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
+        self.draining = Drain(drain)
+        self._chain = Chain(self.drain)
         self._ssl_context = ssl_context
+        self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
+        own = transport is not None and library_of(transport) is None
+        if own and allowed_networks is not None:
+            raise ConfigError(
+                "allowed_networks is for the transport that the proxy makes; give "
+                "one of your own networks=Networks([...])"
+            )
 
     def drain(self) -> None:
-        """Take no new requests: they get 503 `draining`. Those in flight go on."""
+        """Take no new requests: they get 503 `draining`. Those in flight go on for as
+        long as the option `drain` says; what is then left is broken off, visibly.
+
+        The ASGI middleware calls it at the lifespan's shutdown. It may be called again,
+        from any thread, and from a signal handler.
+        """
         self.limiter.draining = True
+        self.draining.begin()
+
+    def drain_at(self, *signals: int) -> None:
+        """Begin to drain when one of these comes, before the server handles it.
+
+        Servers tell an application of their end only when its requests have ended, or
+        not at all. Call it in the main thread, once the server has set its handlers:
+        in the lifespan's startup, or in gunicorn's `post_worker_init`. Where nobody
+        handles the signal (hypercorn's workers get none, a test client is no server)
+        it is left alone, and the log says so.
+        """
+        for number in signals:
+            if not self._chain.add(number):
+                log.warning(
+                    "drain_at: no server handles %s here, so nothing begins to drain",
+                    signal.Signals(number).name,
+                )
+
+    def resume(self) -> None:
+        """Take requests again. The ASGI middleware calls it at the lifespan's startup:
+        test clients start and end an application many times."""
+        self.limiter.draining = False
+        self.draining.resume()
 
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""
@@ -139,10 +188,14 @@ class SessionProxy:
         given = self._transport
         if given is None:
             return AsyncHTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
+                timeouts=self.timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
             )
         if hasattr(given, "handle_async_request"):
-            return AsyncHTTPXTransport(given, timeouts=self.timeouts)
+            return AsyncHTTPXTransport(
+                given, timeouts=self.timeouts, networks=self._networks
+            )
         if isinstance(given, AsyncTransport):
             return given
         raise ConfigError(
@@ -159,10 +212,15 @@ class SessionProxy:
         given = self._transport
         if given is None:
             return HTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
+                timeouts=self.timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
+                drain=self.draining,
             )
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(given, timeouts=self.timeouts)
+            return HTTPXTransport(
+                given, timeouts=self.timeouts, networks=self._networks
+            )
         if isinstance(given, Transport):
             return given
         raise ConfigError(

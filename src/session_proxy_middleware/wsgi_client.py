@@ -20,6 +20,7 @@ from .errors import (
 )
 from .exchange import RoundTrip
 from .interfaces import Departure
+from .models import Ending
 from .rules.body import BodyMeter
 
 PIECE = 65_536
@@ -101,6 +102,11 @@ class Client:
             self._meter.count(data, ended)
         self.ended = ended
         return data
+
+    def departed(self, total: float) -> Ending:
+        """What is known of a request whose client left before its reply. `total`:
+        seconds since it began."""
+        return Ending("client_disconnected", self.received, 0, None, total)
 
     def close(self) -> None:
         """The request is over: the server gets its socket back as it was."""

@@ -189,7 +189,7 @@ def test_trailers_of_a_response_stay_on_that_hop(portal: Portal, serve: Serve) -
     )
     answer = answered(portal, serve, raw)
     assert (answer.body, answer.end) == (b"ok", "whole")
-    assert theirs(answer) == []
+    assert theirs(answer) == [(b"x-accel-buffering", b"no")]
 
 
 def test_a_request_id_is_added_where_the_session_set_none(

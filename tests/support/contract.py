@@ -26,7 +26,7 @@ class Row:
     @property
     def strictly(self) -> Row:
         """What clients of the published list get for it."""
-        if not 501 <= self.status <= 504:
+        if self.status not in (501, 502, 503, 504, 508):
             return self
         return Row(
             status=500, code=b"500", error=INTERNAL, slug=self.slug, more=self.more
@@ -114,6 +114,7 @@ WEBSOCKET = _row(
     b"WebSocket needs the ASGI deployment",
     b"websocket_unsupported",
 )
+LOOP = _row(508, b"SP-508-LOOP", b"The request goes in circles", b"loop_detected")
 BUG = _row(500, b"500", INTERNAL, b"internal_error")
 
 _NAMES_AND_IDS = {b"x-request-id", b"access-control-expose-headers"}

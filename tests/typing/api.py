@@ -92,6 +92,8 @@ def proxies() -> list[SessionProxy]:
             isolation="off",
             cors=CORS(allow_origins=["https://app.example"], max_age=60),
             contract="strict",
+            allowed_networks=["10.0.0.0/8", "fd00::/8"],
+            drain=10,
         ),
         SessionProxy(store=MemoryStore(), transport=httpx.AsyncHTTPTransport()),
     ]

@@ -19,6 +19,7 @@ from tests.unit.values import a_proxy
 POLICY = b"sandbox allow-scripts allow-forms allow-popups allow-downloads"
 CSP = b"content-security-policy"
 OPTIONS = b"x-content-type-options"
+LENGTH = (b"content-length", b"1")
 ACTIVE = [
     b"text/html",
     b"text/html; charset=utf-8",
@@ -79,7 +80,7 @@ INERT = [
 
 
 def typed(*types: bytes) -> Headers:
-    headers = [(b"content-type", each) for each in types]
+    headers = [LENGTH, *((b"content-type", each) for each in types)]
     return passed_on(200, headers).headers
 
 
@@ -94,6 +95,7 @@ def test_what_a_browser_may_show_as_a_page_is_sandboxed(content_type: bytes) -> 
 @pytest.mark.parametrize("content_type", INERT)
 def test_what_no_browser_makes_a_page_of_is_left_alone(content_type: bytes) -> None:
     assert typed(content_type) == [
+        LENGTH,
         (b"content-type", content_type),
         (b"x-request-id", b"r-1"),
     ]
@@ -165,7 +167,7 @@ def test_a_field_that_speaks_for_the_origin_is_not_passed_on(name: bytes) -> Non
 
 
 def test_without_isolation_pages_are_passed_on_as_they_are() -> None:
-    fields = [(b"content-type", b"text/html"), (OPTIONS, b"x")]
+    fields = [LENGTH, (b"content-type", b"text/html"), (OPTIONS, b"x")]
     headers = passed_on(200, fields, isolation="off").headers
     assert headers == [*fields, (b"x-request-id", b"r-1")]
     assert passed_on(304, [], isolation="off").headers == [(b"x-request-id", b"r-1")]

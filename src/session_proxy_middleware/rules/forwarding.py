@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
-from . import cookies, cors, forwarded, isolation, location
+from . import cookies, cors, forwarded, isolation, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 # Names that mean something else already.
@@ -21,20 +21,26 @@ _NOT_OURS = HOP_BY_HOP | {
     b"via",
     b"x-request-id",
 }
-_VIA: Field = (b"via", b"1.1 session-proxy")
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
-_BODILESS = frozenset({204, 304})
+_BODILESS = frozenset({204, 205, 304})
+# nginx would else collect a stream before it passes any of it on.
+_UNBUFFERED: Field = (b"x-accel-buffering", b"no")
+_EMPTY: Field = (b"content-length", b"0")
 
-_KEEP, _DROP, _CONNECTION, _LOCATION, _ID, _TYPE, _COOKIE = range(7)
+_KEEP, _DROP, _LENGTH, _TYPE, _ID, _CONNECTION, _LOCATION, _COOKIE, _BUFFERING = range(
+    9
+)
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     # The host server's own; a second one would be a contradiction.
     b"date": _DROP,
     b"server": _DROP,
     b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
     b"content-location": _LOCATION,
     b"location": _LOCATION,
+    b"x-accel-buffering": _BUFFERING,
     b"x-request-id": _ID,
 }
 _MEMO = 4096
@@ -118,7 +124,8 @@ def outbound(
     framing: Framing,
 ) -> Outbound:
     """The request as the session will get it."""
-    at = (session, request.route.public, request.client, request.scheme)
+    version = request.http_version
+    at = (session, request.route.public, request.client, request.scheme, version)
     crossing = fields.crossing
     if crossing is None or crossing[0] != at:
         block = Block(_crossing(request, fields, session, policy))
@@ -147,7 +154,7 @@ def _crossing(
     headers: Headers = [
         session.host_field,
         *fields.kept,
-        _VIA,
+        via.FIELDS.get(request.http_version, via.FIELDS["1.1"]),
         (policy.session_id_name, session.id_bytes),
     ]
     if fields.cookies and b"cookie" not in fields.named:
@@ -178,7 +185,7 @@ def inbound(
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []
-    has_id = False
+    has_id = has_length = has_buffering = False
     weight = 0
     actions = policy.actions
     for each in headers:
@@ -187,6 +194,9 @@ def inbound(
             keep(each)
         elif action is _DROP:
             continue
+        elif action is _LENGTH:
+            has_length = True
+            keep(each)
         elif action is _TYPE:
             weight += isolation.WEIGHTS[each[1]]
             keep(each)
@@ -200,11 +210,15 @@ def inbound(
             cookie = cookies.isolated(each[1], session, request.route)
             if cookie is not None:
                 keep((each[0], cookie))
+        elif action is _BUFFERING:
+            has_buffering = True
+            keep(each)
         else:
             connection.append(each[1])
     if status in _BODILESS:
         # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
         kept = [each for each in kept if each[0] != b"content-length"]
+        has_length = False
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named
@@ -216,4 +230,10 @@ def inbound(
         kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
+    if not has_length:
+        if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
+            kept.append(_EMPTY)
+            return Reply(status, kept, b"")
+        if status not in _BODILESS and not has_buffering:
+            kept.append(_UNBUFFERED)
     return Reply(status, kept, None)

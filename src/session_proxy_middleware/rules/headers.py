@@ -50,7 +50,8 @@ _KNOWN_BYTES = 4096
     ID,
     FORWARDED,
     COOKIE,
-) = range(12)
+    VIA,
+) = range(13)
 _SPECIAL = {
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
@@ -60,6 +61,7 @@ _SPECIAL = {
     b"host": HOST,
     b"transfer-encoding": ENCODING,
     b"upgrade": UPGRADE,
+    b"via": VIA,
     b"x-request-id": ID,
 }
 _COOKIE_ACTIONS = {"isolate": COOKIE, "drop": DROP, "forward": KEEP}
@@ -96,6 +98,7 @@ class RequestFields:
         "named",
         "request_ids",
         "upgrade",
+        "via",
     )
 
     def __init__(self) -> None:
@@ -109,6 +112,7 @@ class RequestFields:
         self.forwarded: tuple[Field, ...] = ()
         self.named: frozenset[bytes] = _NONE
         self.upgrade: tuple[bytes, ...] = ()
+        self.via: tuple[bytes, ...] = ()
         self.digest: bytes | None = None
         self.crossing: tuple[tuple[object, ...], Block] | None = None
 
@@ -203,6 +207,9 @@ class HeaderRules:
                 if fields.host is not None or b"," in value:
                     raise MalformedHeaders("more than one Host field")
                 fields.host = value
+            elif action is VIA:
+                kept.append(field)
+                fields.via += (value,)
             elif action is not DROP:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
