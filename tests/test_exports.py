@@ -20,6 +20,7 @@ NAMES = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "open_store",
 ]
 
 

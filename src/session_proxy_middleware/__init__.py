@@ -11,6 +11,7 @@ from .errors import (
 from .models import Key, Principal, Request, Service, Session
 from .options import Limits, Timeouts
 from .proxy import SessionProxy
+from .stores import open_store
 from .stores.memory import MemoryStore
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "open_store",
 ]

@@ -15,7 +15,7 @@ from .options import Limits, Timeouts
 from .rules.forwarding import HeaderPolicy
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
-from .stores import open_store
+from .stores import checked_store
 from .upstream.aio import AsyncHTTP11Transport
 from .upstream.blocking import HTTP11Transport
 from .upstream.httpx_transport import (
@@ -73,7 +73,7 @@ class SessionProxy:
         reserved_paths: Collection[str] = ("/bot",),
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
-        self.store = open_store(store)
+        self.store = checked_store(store)
         self.match = RouteMatcher(prefix, session_id_pattern)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(

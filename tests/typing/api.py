@@ -48,7 +48,9 @@ async def async_stores(store: MemoryStore) -> None:
     assert_type(await store.services.aput("bot"), Service)
     assert_type(await store.sessions.aregister("bot", ID, "unix:///s"), Session)
     assert_type(await store.sessions.alookup("bot", ID), Session | None)
-    assert_type(await store.keys.acreate(secret="pk_mine"), Key)
+    assert_type(
+        await store.keys.acreate(secret="pk_mine_0123456789abcdef01234567"), Key
+    )
     assert_type(await store.sessions.aend("bot", ID), bool)
 
 
