@@ -7,21 +7,15 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
+from . import lookups
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
-from .exchange import (
-    Authenticate,
-    FindKey,
-    FindService,
-    FindSession,
-    RoundTrip,
-    Step,
-    exchange,
-)
+from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
 from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
 from .proxy import SessionProxy
+from .stores.remembered import MISSING
 from .upstream.loops import PerLoop
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -43,23 +37,8 @@ class SessionProxyMiddleware:
         self._match = proxy.match
         self._mark = proxy.match.MARK
         self._transport = proxy.async_transport()
-        store = proxy.store
-        self._now: dict[type, Callable[[Any], Any]] = {}
-        self._later: dict[type, Callable[[Any], Awaitable[Any]]] = {}
-        if getattr(store, "immediate", False):
-            find_key, find_service = store.keys.lookup, store.services.lookup
-            find_session = store.sessions.lookup
-            self._now = {
-                FindKey: lambda step: find_key(step.digest),
-                FindService: lambda step: find_service(step.name),
-                FindSession: lambda step: find_session(step.service, step.id),
-            }
-        else:
-            self._later = {
-                FindKey: lambda step: store.keys.alookup(step.digest),
-                FindService: lambda step: store.services.alookup(step.name),
-                FindSession: lambda step: store.sessions.alookup(step.service, step.id),
-            }
+        self._now = lookups.at_once(proxy)
+        self._later = lookups.awaited(proxy)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)
@@ -97,6 +76,8 @@ class SessionProxyMiddleware:
                     ask = now.get(type(step))
                     if ask is not None:
                         answer = ask(step)
+                        if answer is MISSING:
+                            answer = await self._later[type(step)](step)
                     elif type(step) is RoundTrip:
                         if client is None:
                             client = self._watched(step, receive)

@@ -286,6 +286,13 @@ class Draining(Unavailable):
 
 
 class StoreUnavailable(Unavailable):
-    """A registry, key store or authenticator failed. Hooks may raise it."""
+    """A registry, key store or authenticator failed. Hooks may raise it.
+
+    `reported` says that the log has been told, once for all requests.
+    """
 
     slug = "store_unavailable"
+
+    def __init__(self, *details: object, reported: bool = False) -> None:
+        super().__init__(*details)
+        self.reported = reported

@@ -73,6 +73,15 @@ class FindSession:
 
 
 @dataclass(slots=True)
+class FindAgain:
+    """Ask the registry itself: the last answer to `FindSession` may be out of date.
+    Answer: a `Session` or None."""
+
+    service: str
+    id: str
+
+
+@dataclass(slots=True)
 class RoundTrip:
     """Do it: connect, send, receive the head. Answer: an (async) `Response`."""
 
@@ -81,7 +90,9 @@ class RoundTrip:
     """What the driver counts the request's body with, if there is one."""
 
 
-Step = Authenticate | FindKey | FindService | FindSession | RoundTrip | Reply
+Step = (
+    Authenticate | FindKey | FindService | FindSession | FindAgain | RoundTrip | Reply
+)
 Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
 
@@ -197,8 +208,8 @@ def find_again(session: Session, failure: ProxyError) -> Answered:
         ProxyError: it has not moved; the failure to connect, as it was.
     """
     try:
-        fresh = yield FindSession(session.service, session.id)
-    except OSError:
+        fresh = yield FindAgain(session.service, session.id)
+    except (OSError, StoreUnavailable):
         raise failure from None
     if fresh is None:
         raise SessionNotFound("ended while connecting") from failure
@@ -216,7 +227,7 @@ def _report(error: ProxyError, request: Request) -> None:
             error,
             exc_info=error.__cause__ or error,
         )
-    elif isinstance(error, StoreUnavailable) or (
+    elif (isinstance(error, StoreUnavailable) and not error.reported) or (
         error.status >= 500 and not isinstance(error, Unavailable)
     ):
         log.warning(

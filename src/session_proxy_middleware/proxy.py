@@ -11,11 +11,12 @@ from typing import Any, Literal, TypeVar
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import Limits, Timeouts
+from .options import Caching, Limits, Timeouts
 from .rules.forwarding import HeaderPolicy
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
 from .stores import checked_store
+from .stores.cache import CachedStore
 from .upstream.aio import AsyncHTTP11Transport
 from .upstream.blocking import HTTP11Transport
 from .upstream.httpx_transport import (
@@ -47,6 +48,7 @@ class SessionProxy:
     - `transport`: a transport of this package or of httpx/httpx2; the default is
       this package's own, made of `timeouts` and `ssl_context`.
     - `ssl_context`: for `https` sessions, instead of the system's trust.
+    - `caching`: how long answers of the store are relied on (see `Caching`).
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
@@ -68,12 +70,17 @@ class SessionProxy:
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
+        caching: Caching | None = None,
         forwarded: Literal["set", "append", "off"] = "set",
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
         self.store = checked_store(store)
+        self.lookups: Store = self.store
+        caching = _instance("caching", caching, Caching)
+        if not getattr(self.store, "immediate", False):
+            self.lookups = CachedStore(self.store, caching)
         self.match = RouteMatcher(prefix, session_id_pattern)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(

@@ -9,22 +9,14 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
+from . import lookups
 from .errors import (
     ClientDisconnected,
     ConfigError,
     ProxyError,
     ResponseTruncated,
 )
-from .exchange import (
-    Authenticate,
-    FindKey,
-    FindService,
-    FindSession,
-    Flow,
-    RoundTrip,
-    Step,
-    exchange,
-)
+from .exchange import Authenticate, Flow, RoundTrip, Step, exchange
 from .hooks import as_sync
 from .interfaces import Response
 from .models import Ending, Headers, Reply, Request, Route
@@ -54,12 +46,7 @@ class SessionProxyMiddleware:
         self._match = proxy.match
         self._mark = proxy.match.MARK
         self._transport = proxy.blocking_transport()
-        store = proxy.store
-        self._ask: dict[type, Callable[[Any], Any]] = {
-            FindKey: lambda step: store.keys.lookup(step.digest),
-            FindService: lambda step: store.services.lookup(step.name),
-            FindSession: lambda step: store.sessions.lookup(step.service, step.id),
-        }
+        self._ask = lookups.blocking(proxy)
         if proxy.authenticate is not None:
             authenticate = as_sync(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)

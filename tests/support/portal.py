@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 
 from session_proxy_middleware import (
+    Caching,
     Forbidden,
     Key,
     Limits,
@@ -152,6 +153,8 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
 
     def proxy(prefix: str, *, plain: bool = False, **options: Any) -> SessionProxy:
         options.setdefault("timeouts", PATIENT)
+        # What the stores are asked is what tests look at.
+        options.setdefault("caching", Caching(found=0, absent=0, keys=0))
         return SessionProxy(store if plain else recorded, prefix=prefix, **options)
 
     def httpx_transport() -> httpx.AsyncHTTPTransport | httpx.HTTPTransport:

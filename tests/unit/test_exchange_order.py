@@ -12,12 +12,14 @@ from session_proxy_middleware.errors import (
     ConnectFailed,
     ConnectTimeout,
     Forbidden,
+    StoreUnavailable,
     Unauthenticated,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
 from session_proxy_middleware.exchange import (
     Authenticate,
+    FindAgain,
     FindKey,
     FindService,
     FindSession,
@@ -75,6 +77,7 @@ class World:
             FindKey: a_key(),
             FindService: Service(name="bot"),
             FindSession: a_session(),
+            FindAgain: a_session(),
             RoundTrip: Head(),
         }
         self.answers |= {globals()[name]: value for name, value in answers.items()}
@@ -224,7 +227,7 @@ def test_a_service_outside_the_scope_looks_exactly_like_an_unknown_one() -> None
 def test_malformed_unknown_and_ended_sessions_look_exactly_alike() -> None:
     malformed = World().run(a_request(session_id=None, headers=with_id()))
     unknown = World(FindSession=None).run(a_request(headers=with_id()))
-    ended = World(FindSession=[a_session(), None], RoundTrip=ConnectFailed("x"))
+    ended = World(FindAgain=None, RoundTrip=ConnectFailed("x"))
     assert same_bytes(malformed, unknown)
     assert same_bytes(malformed, ended.run(a_request(headers=with_id())))
 
@@ -232,9 +235,9 @@ def test_malformed_unknown_and_ended_sessions_look_exactly_alike() -> None:
 @pytest.mark.parametrize("failure", [ConnectFailed("x"), ConnectTimeout("x")])
 def test_a_session_that_has_moved_is_tried_once_more(failure: Exception) -> None:
     first, second = a_session(), a_session("http://10.0.3.8:8080")
-    world = World(FindSession=[first, second], RoundTrip=[failure, Head(201)])
+    world = World(FindSession=first, FindAgain=second, RoundTrip=[failure, Head(201)])
     assert world.run(a_request()).status == 201
-    assert world.asked == [*ALL, FindSession, RoundTrip]
+    assert world.asked == [*ALL, FindAgain, RoundTrip]
     trip = world.steps[-1]
     assert isinstance(trip, RoundTrip)
     assert trip.outbound.session is second
@@ -242,11 +245,10 @@ def test_a_session_that_has_moved_is_tried_once_more(failure: Exception) -> None
 
 
 def test_a_session_that_has_moved_is_not_tried_a_third_time() -> None:
-    sessions = [a_session(), a_session(), a_session()]
     failures = [ConnectFailed("1"), ConnectFailed("2")]
-    world = World(FindSession=sessions, RoundTrip=failures)
+    world = World(RoundTrip=failures)
     assert slug(world.run(a_request())) == "upstream_unreachable"
-    assert world.asked == [*ALL, FindSession, RoundTrip]
+    assert world.asked == [*ALL, FindAgain, RoundTrip]
 
 
 @pytest.mark.parametrize(
@@ -255,9 +257,10 @@ def test_a_session_that_has_moved_is_not_tried_a_third_time() -> None:
 def test_a_session_that_has_not_moved_is_not_tried_again(
     failure: Exception, status: int
 ) -> None:
-    world = World(RoundTrip=failure)
+    session = a_session()
+    world = World(FindSession=session, FindAgain=session, RoundTrip=failure)
     assert world.run(a_request()).status == status
-    assert world.asked == [*ALL, FindSession]
+    assert world.asked == [*ALL, FindAgain]
 
 
 @pytest.mark.parametrize("failure", [UpstreamUnreachable("x"), UpstreamTimeout("x")])
@@ -269,10 +272,11 @@ def test_what_may_have_been_delivered_is_never_delivered_again(
     assert world.asked == ALL
 
 
-def test_a_registry_that_fails_meanwhile_leaves_the_first_failure() -> None:
-    world = World(
-        FindSession=[a_session(), OSError("db")], RoundTrip=ConnectFailed("x")
-    )
+@pytest.mark.parametrize("failure", [OSError("db"), StoreUnavailable("db")])
+def test_a_registry_that_fails_meanwhile_leaves_the_first_failure(
+    failure: Exception,
+) -> None:
+    world = World(FindAgain=failure, RoundTrip=ConnectFailed("x"))
     assert slug(world.run(a_request())) == "upstream_unreachable"
 
 
