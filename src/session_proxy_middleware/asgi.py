@@ -14,6 +14,8 @@ from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
 from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
+from .opening import AwaitReady
+from .probing import AsyncProber
 from .proxy import SessionProxy
 from .stores.remembered import MISSING
 from .upstream.loops import PerLoop
@@ -39,11 +41,15 @@ class SessionProxyMiddleware:
         self._transport = proxy.async_transport()
         self._now = lookups.at_once(proxy)
         self._later = lookups.awaited(proxy)
+        if proxy.ready_wait:
+            prober = AsyncProber(proxy)
+            self._later[AwaitReady] = lambda step: prober.wait(step.session)
+        self._closer = lookups.Closer(proxy, self._transport)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
-        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle))
+        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle, proxy.activity))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -108,7 +114,7 @@ class SessionProxyMiddleware:
     def _watched(self, step: RoundTrip, receive: Receive) -> Client:
         lookout = self._lookouts.current()
         task = asyncio.current_task(lookout.loop)
-        client = Client(receive, step.meter, task, lookout)
+        client = Client(receive, step.meter, task, lookout, step.outbound.session)
         lookout.add(client)
         return client
 
@@ -169,6 +175,7 @@ async def _stream(
                 client.turns += 1
                 data = await response.read()
                 client.turns += 1
+                client.flowed()
                 if data:
                     sent += len(data)
                     await send(_more(data))

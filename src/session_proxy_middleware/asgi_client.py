@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from .activity import Activity
 from .errors import ClientDisconnected
+from .models import Session
 from .rules.body import BodyMeter
 
 Scope = MutableMapping[str, Any]
@@ -32,6 +34,7 @@ class Client:
         "_receive",
         "_same",
         "_seen",
+        "_session",
         "_task",
         "_timer",
         "_watcher",
@@ -48,8 +51,10 @@ class Client:
         meter: BodyMeter | None,
         task: asyncio.Task[Any] | None,
         lookout: Lookout,
+        session: Session,
     ) -> None:
         self._lookout = lookout
+        self._session = session
         self._receive = receive
         self._task = task
         self._watcher: asyncio.Task[None] | None = None
@@ -77,7 +82,16 @@ class Client:
         if self.meter is not None:
             self.meter.count(data, ended)
         self.ended = ended
+        self.flowed()
         return data
+
+    def flowed(self) -> None:
+        """Bytes have flowed: the session is in use."""
+        activity = self._lookout.activity
+        if activity is not None:
+            activity.sessions[self._session.name] = self._session
+            if not activity.due:
+                activity.begin()
 
     def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has
@@ -126,9 +140,12 @@ class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
     pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, idle: float, activity: Activity | None
+    ) -> None:
         self.loop = loop
         self.idle = idle
+        self.activity = activity
         # A set, which a request leaves as soon as it is over: kept until the next
         # look, what hangs on it would cool the caches and age for the collector.
         self._young: set[Client] = set()

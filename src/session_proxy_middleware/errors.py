@@ -280,9 +280,17 @@ class Overloaded(Unavailable):
 
 
 class Draining(Unavailable):
-    """The proxy is shutting down and takes no new requests."""
+    """The proxy, or the session, is shutting down and takes no new requests."""
 
     slug = "draining"
+
+
+class SessionStarting(Unavailable):
+    """The session is starting, and has been waited for as long as is wanted."""
+
+    code = "SP-503-STARTING"
+    sentence = "The session is starting"
+    slug = "session_starting"
 
 
 class StoreUnavailable(Unavailable):

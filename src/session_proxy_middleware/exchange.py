@@ -32,6 +32,7 @@ from .errors import (
     WebSocketUnsupported,
 )
 from .models import Ending, Outbound, Principal, Reply, Request, Session
+from .opening import AwaitReady, opened
 from .rules import body, credential, forwarding, path, scope
 from .rules.body import BodyMeter
 from .rules.headers import Framing, RequestFields
@@ -91,7 +92,14 @@ class RoundTrip:
 
 
 Step = (
-    Authenticate | FindKey | FindService | FindSession | FindAgain | RoundTrip | Reply
+    Authenticate
+    | FindKey
+    | FindService
+    | FindSession
+    | FindAgain
+    | AwaitReady
+    | RoundTrip
+    | Reply
 )
 Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
@@ -115,6 +123,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             principal, session, fields, framing = yield from admit(request, proxy)
             limiter.enter(session, principal)
             held = session
+            if session.state != "running":
+                session = yield from opened(session, wait=proxy.ready_wait > 0)
             policy = proxy.header_policy
             meter = None
             if framing[0]:
@@ -148,6 +158,12 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     finally:
         if held is not None and principal is not None:
             limiter.leave(held, principal)
+            activity = proxy.activity
+            if activity is not None and error is None:
+                activity.sessions[held.name] = held
+                activity.keys[principal.id] = True
+                if not activity.due:
+                    activity.begin()
         if access_log.isEnabledFor(logging.INFO):
             _record(request, principal, status, error, ending)
 

@@ -6,12 +6,32 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .exchange import FindAgain, FindKey, FindService, FindSession
+from .models import Session
 from .proxy import SessionProxy
 from .stores.cache import CachedStore
 from .stores.remembered import MISSING
 
 Answers = dict[type, Callable[[Any], Any]]
 Awaitables = dict[type, Callable[[Any], Awaitable[Any]]]
+
+
+class Closer:
+    """Closes idle connections to a session that has ended, where the transport can.
+
+    A store keeps those who watch it weakly: the driver holds this.
+    """
+
+    def __init__(self, proxy: SessionProxy, transport: Any) -> None:
+        self._forget: Callable[[Session], None] | None
+        self._forget = getattr(transport, "forget", None)
+        watch = getattr(proxy.lookups, "watch", None)
+        if watch is not None and self._forget is not None:
+            watch(self.changed)
+
+    def changed(self, kind: str, value: Any) -> None:
+        """See `interfaces.Store`."""
+        if kind == "session" and value.state == "ended" and self._forget is not None:
+            self._forget(value)
 
 
 def at_once(proxy: SessionProxy) -> Answers:

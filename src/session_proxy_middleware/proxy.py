@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
+import re
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
+from .activity import Activity
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
@@ -53,6 +56,9 @@ class SessionProxy:
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
     - `reserved_paths`: paths of the session that only the platform may call.
+    - `ready_wait`: seconds that requests to a session that is `starting` are held.
+    - `ready_path`: what to GET from such a session, ready when it answers 2xx; without
+      one it is ready when it answers at all.
     - `contract`: `extended`, or `strict` to answer 500 for 501 to 504.
 
     Raises:
@@ -75,6 +81,8 @@ class SessionProxy:
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
         contract: Literal["extended", "strict"] = "extended",
+        ready_wait: float = 0.0,
+        ready_path: str | None = None,
     ) -> None:
         self.store = checked_store(store)
         self.lookups: Store = self.store
@@ -106,8 +114,19 @@ class SessionProxy:
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
+        self.ready_wait = _seconds("ready_wait", ready_wait)
+        self.ready_path = _path("ready_path", ready_path)
+        activity = Activity(self.store, keys=authenticate is None)
+        self.activity = activity if activity.wanted else None
         self._ssl_context = ssl_context
         self._transport = _checked_transport(transport)
+
+    @classmethod
+    def for_pipecat(cls, store: Store | str, **options: Any) -> SessionProxy:
+        """A proxy for bots on Pipecat's base image: the first call after a start is
+        held for up to 10 s, until the bot's `/readyz` says that it is there. Each
+        option may be given all the same."""
+        return cls(store, **{"ready_wait": 10.0, "ready_path": "/readyz", **options})
 
     def drain(self) -> None:
         """Take no new requests: they get 503 `draining`. Those in flight go on."""
@@ -117,19 +136,20 @@ class SessionProxy:
         """An id for a request whose client sent none: 128 random bits in hex."""
         return b"%032x" % _ids.getrandbits(128)
 
-    def async_transport(self) -> AsyncTransport:
-        """The transport for the ASGI driver.
+    def async_transport(self, timeouts: Timeouts | None = None) -> AsyncTransport:
+        """The transport for the ASGI driver; with `timeouts` of its own for probes.
 
         Raises:
             ConfigError: the one that was given is sync only.
         """
         given = self._transport
+        timeouts = timeouts or self.timeouts
         if given is None:
             return AsyncHTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
+                timeouts=timeouts, ssl_context=self._ssl_context
             )
         if hasattr(given, "handle_async_request"):
-            return AsyncHTTPXTransport(given, timeouts=self.timeouts)
+            return AsyncHTTPXTransport(given, timeouts=timeouts)
         if isinstance(given, AsyncTransport):
             return given
         raise ConfigError(
@@ -137,25 +157,39 @@ class SessionProxy:
             "async one, like httpx.AsyncHTTPTransport()"
         )
 
-    def blocking_transport(self) -> Transport:
-        """The transport for the WSGI driver.
+    def blocking_transport(self, timeouts: Timeouts | None = None) -> Transport:
+        """The transport for the WSGI driver; with `timeouts` of its own for probes.
 
         Raises:
             ConfigError: the one that was given is async only.
         """
         given = self._transport
+        timeouts = timeouts or self.timeouts
         if given is None:
-            return HTTP11Transport(
-                timeouts=self.timeouts, ssl_context=self._ssl_context
-            )
+            return HTTP11Transport(timeouts=timeouts, ssl_context=self._ssl_context)
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(given, timeouts=self.timeouts)
+            return HTTPXTransport(given, timeouts=timeouts)
         if isinstance(given, Transport):
             return given
         raise ConfigError(
             f"transport {type(given).__name__} is async: the WSGI middleware needs a "
             "sync one, like httpx.HTTPTransport()"
         )
+
+
+def _seconds(option: str, value: float) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise ConfigError(f"{option} must be seconds from 0 up, not {value!r}")
+    return float(value)
+
+
+def _path(option: str, value: str | None) -> str | None:
+    if value is not None and (
+        not isinstance(value, str) or not re.fullmatch(r"/[\x21-\x7e]*", value)
+    ):
+        raise ConfigError(f"{option} must be a path like '/readyz', not {value!r}")
+    return value
 
 
 def _instance(option: str, value: T | None, kind: type[T]) -> T:

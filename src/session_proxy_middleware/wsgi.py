@@ -20,6 +20,8 @@ from .exchange import Authenticate, Flow, RoundTrip, Step, exchange
 from .hooks import as_sync
 from .interfaces import Response
 from .models import Ending, Headers, Reply, Request, Route
+from .opening import AwaitReady
+from .probing import Prober
 from .proxy import SessionProxy
 from .wsgi_client import Client
 
@@ -47,6 +49,10 @@ class SessionProxyMiddleware:
         self._mark = proxy.match.MARK
         self._transport = proxy.blocking_transport()
         self._ask = lookups.blocking(proxy)
+        if proxy.ready_wait:
+            prober = Prober(proxy)
+            self._ask[AwaitReady] = lambda step: prober.wait(step.session)
+        self._closer = lookups.Closer(proxy, self._transport)
         if proxy.authenticate is not None:
             authenticate = as_sync(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
@@ -67,7 +73,7 @@ class SessionProxyMiddleware:
     ) -> Iterable[bytes]:
         started = perf_counter()
         flow = exchange(request, self._proxy)
-        client = Client(request.context)
+        client = Client(request.context, self._proxy.activity)
         response: Response | None = None
         try:
             step: Step = next(flow)
@@ -144,6 +150,7 @@ class Stream(Iterator[bytes]):
             self._begun = True
             try:
                 data = self._response.read()
+                self._client.flowed()
             except ResponseTruncated as truncated:
                 # Raised, so that the server breaks the connection off and the
                 # truncation shows; as what servers take for the network's doing.

@@ -186,6 +186,8 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             reserved_paths=("/inner/start", "/y"),
         ),
         "drained": proxy("/drained"),
+        "waiting": proxy("/waiting", plain=True, ready_wait=8, ready_path="/readyz"),
+        "brisk": proxy("/brisk", plain=True, ready_wait=0.5),
         "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
         "httpx": proxy(
             "/httpx", transport=httpx_transport(), limits=Limits(per_session=None)
@@ -241,11 +243,34 @@ class Control:
         asked = json.loads(body)
         return json.dumps(getattr(self, asked.pop("do"))(**asked)).encode()
 
-    def register(self, service: str, id: str, upstream: str) -> str:
-        return self.store.sessions.register(service, id, upstream).id
+    def register(self, service: str, id: str, upstream: str, **options: Any) -> str:
+        return self.store.sessions.register(service, id, upstream, **options).id
 
     def end(self, service: str, id: str) -> bool:
         return self.store.sessions.end(service, id)
+
+    def ready(self, service: str, id: str) -> bool:
+        return self.store.sessions.ready(service, id)
+
+    def drain(self, service: str, id: str) -> bool:
+        return self.store.sessions.drain(service, id)
+
+    def listed(self, service: str) -> list[dict[str, Any]]:
+        """The sessions of a service, as far as tests look at them."""
+        return [
+            {"id": each.id, "state": each.state, "active_at": each.active_at}
+            for each in self.store.sessions.list(service=service)
+        ]
+
+    def flush(self, via: str) -> None:
+        """Write down the activity that was noted: in time it would be anyway."""
+        activity = self.proxies[via].activity
+        assert activity is not None
+        activity.flush()
+
+    def used(self, secret: str) -> float | None:
+        key = self.store.keys.find(f"id-of-{secret}")
+        return None if key is None else key.used_at
 
     def asked(self) -> list[str]:
         """What the stores were asked since the last time."""

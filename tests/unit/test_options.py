@@ -66,6 +66,25 @@ def test_caching_has_defaults_and_may_be_off() -> None:
     assert Caching(found=0, absent=0, keys=0).keys == 0
 
 
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, "3", True, None])
+def test_a_wait_for_readiness_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="ready_wait must be seconds"):
+        a_proxy(ready_wait=value)
+
+
+@pytest.mark.parametrize("value", ["readyz", "", "/a b", "/ü", 3, b"/readyz"])
+def test_a_readiness_path_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="ready_path must be a path"):
+        a_proxy(ready_path=value)
+
+
+def test_the_profile_for_pipecat_waits_and_may_be_changed() -> None:
+    proxy = SessionProxy.for_pipecat("memory://", prefix="/v1")
+    assert (proxy.ready_wait, proxy.ready_path) == (10.0, "/readyz")
+    assert SessionProxy.for_pipecat("memory://", ready_wait=2).ready_wait == 2.0
+    assert SessionProxy("memory://").ready_wait == 0.0
+
+
 @pytest.mark.parametrize("value", NO_COUNTS)
 @pytest.mark.parametrize("name", ["per_session", "per_key", "total"])
 def test_a_limit_that_is_no_count_is_refused(name: str, value: Any) -> None:

@@ -40,6 +40,10 @@ class PerLoop(Generic[Value]):
         self._known = (get_ident(), loop, value)
         return value
 
+    def all(self) -> list[tuple[asyncio.AbstractEventLoop, Value]]:
+        """Those of every loop."""
+        return list(self._values.items())
+
     def pop(self) -> Value | None:
         """Forget that of the loop that runs here, if there is one."""
         self._known = None
