@@ -99,16 +99,16 @@ class File:
 
     def _take(self) -> sqlite3.Connection:
         try:
-            return self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
-            pass
-        connection = sqlite3.connect(
-            self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
-        )
-        try:
+            connection = sqlite3.connect(
+                self._path, timeout=BUSY, isolation_level=None, check_same_thread=False
+            )
             # NORMAL with WAL: a crash of the machine may cost the latest writes, a
             # crash of a process none, and neither the file.
             connection.execute("PRAGMA synchronous=NORMAL")
+        try:
+            # Every time: another process may have brought the file to a newer schema.
             prepare(connection, BUSY)
         except BaseException:
             connection.close()
