@@ -19,6 +19,7 @@ from .probing import AsyncProber
 from .proxy import SessionProxy
 from .stores.remembered import MISSING
 from .upstream.loops import PerLoop
+from .workers import Lonely
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -45,6 +46,7 @@ class SessionProxyMiddleware:
             prober = AsyncProber(proxy)
             self._later[AwaitReady] = lambda step: prober.wait(step.session)
         self._closer = lookups.Closer(proxy, self._transport)
+        Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._later[Authenticate] = lambda step: authenticate(step.request)

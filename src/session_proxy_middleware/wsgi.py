@@ -23,6 +23,7 @@ from .models import Ending, Headers, Reply, Request, Route
 from .opening import AwaitReady
 from .probing import Prober
 from .proxy import SessionProxy
+from .workers import Lonely
 from .wsgi_client import Client
 
 Environ = dict[str, Any]
@@ -53,6 +54,7 @@ class SessionProxyMiddleware:
             prober = Prober(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
         self._closer = lookups.Closer(proxy, self._transport)
+        self._lonely = Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_sync(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
@@ -72,6 +74,8 @@ class SessionProxyMiddleware:
         self, request: Request, start_response: StartResponse
     ) -> Iterable[bytes]:
         started = perf_counter()
+        if self._lonely.unsaid:
+            self._lonely.look(request.context)
         flow = exchange(request, self._proxy)
         client = Client(request.context, self._proxy.activity)
         response: Response | None = None
