@@ -124,6 +124,7 @@ class SessionProxyMiddleware:
         async def closing(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
                 await self._transport.aclose()
+                await self._proxy.aclose()
             await send(message)
 
         return closing

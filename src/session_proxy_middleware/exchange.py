@@ -136,6 +136,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             except (ConnectFailed, ConnectTimeout) as failure:
                 # Nothing was sent, so a second try delivers nothing twice.
                 session = yield from find_again(session, failure)
+                session = yield from opened(session, wait=proxy.ready_wait > 0)
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
             reply = forwarding.inbound(

@@ -132,6 +132,13 @@ class SessionProxy:
         """Take no new requests: they get 503 `draining`. Those in flight go on."""
         self.limiter.draining = True
 
+    async def aclose(self) -> None:
+        """Close what the store has open for the running event loop. It opens it again
+        when it is asked."""
+        aclose = getattr(self.store, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""
         return b"%032x" % _ids.getrandbits(128)

@@ -57,6 +57,12 @@ class RedisServer:
             self._process.wait()
             self._process = None
 
+    def clients(self) -> int:
+        """How many connections it has, but for the one that asks."""
+        with socket.create_connection(("127.0.0.1", self.port), 2) as sock:
+            sock.sendall(b"CLIENT LIST TYPE normal\r\n")
+            return sock.recv(65_536).count(b" addr=") - 1
+
     def ask(self, *words: str) -> bytes | None:
         """One command over a connection of its own; the first line of the answer, or
         None where nobody listens."""

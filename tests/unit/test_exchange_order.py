@@ -249,6 +249,16 @@ def test_a_session_that_has_moved_is_tried_once_more(failure: Exception) -> None
     assert trip.outbound.headers[0] == (b"host", b"10.0.3.8:8080")
 
 
+def test_a_session_that_has_moved_and_is_starting_is_waited_for() -> None:
+    world = World(
+        FindAgain=replace(a_session(), state="starting"),
+        AwaitReady=a_session(),
+        RoundTrip=[ConnectFailed("x"), Head(201)],
+    )
+    assert world.run(a_request(), a_proxy(ready_wait=1)).status == 201
+    assert world.asked == [*ALL, FindAgain, AwaitReady, RoundTrip]
+
+
 def test_a_session_that_has_moved_is_not_tried_a_third_time() -> None:
     failures = [ConnectFailed("1"), ConnectFailed("2")]
     world = World(RoundTrip=failures)

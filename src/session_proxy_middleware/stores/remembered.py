@@ -105,7 +105,9 @@ class Remembered(Generic[Name, Value]):
             if task is None:
                 task = tasks[loop] = loop.create_task(self._fetch(name, tasks))
                 task.add_done_callback(_retrieved)
-        return await asyncio.shield(task)
+        # Waiting does not cancel what is waited for, as awaiting it would.
+        await asyncio.wait({task})
+        return task.result()
 
     def drop(self, name: Name) -> None:
         """Forget it: it has changed, or may have."""

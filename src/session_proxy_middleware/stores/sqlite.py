@@ -13,7 +13,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, Generic, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from ..errors import ConfigError, StoreUnavailable
 from .managed import ManagedStore
@@ -54,7 +54,7 @@ class File:
     def __init__(self, path: str) -> None:
         self._path = path
         self._idle: deque[sqlite3.Connection] = deque()
-        self._abandoned: list[sqlite3.Connection] = []
+        self._finalizer = finalize(self, _close, self._idle)
         _FILES.add(self)
 
     def operation(
@@ -85,17 +85,13 @@ class File:
 
     def close(self) -> None:
         """Close the idle connections."""
-        while True:
-            try:
-                self._idle.pop().close()
-            except IndexError:
-                return
+        _close(self._idle)
 
     def forked(self) -> None:
         """This is a child process. SQLite forbids it to use, or even to close, what
         its parent opened (https://sqlite.org/howtocorrupt.html, section 2.6)."""
-        self._abandoned += self._idle
-        self._idle = deque()
+        _ABANDONED.extend(self._idle)
+        self._idle.clear()
 
     def _take(self) -> sqlite3.Connection:
         try:
@@ -137,7 +133,16 @@ class FileOperation(Generic[T]):
         return loop.run_in_executor(None, self.run).__await__()
 
 
+def _close(connections: deque[sqlite3.Connection]) -> None:
+    while True:
+        try:
+            connections.pop().close()
+        except IndexError:
+            return
+
+
 _FILES: WeakSet[File] = WeakSet()
+_ABANDONED: list[sqlite3.Connection] = []
 
 
 def _after_fork() -> None:
