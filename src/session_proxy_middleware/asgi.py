@@ -12,12 +12,11 @@ from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
 from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
-from .interfaces import AsyncResponse
+from .interfaces import UNKNOWN, AsyncResponse
 from .models import Ending, Reply, Request, Route
 from .opening import AwaitReady
 from .probing import AsyncProber
 from .proxy import SessionProxy
-from .stores.remembered import MISSING
 from .upstream.loops import PerLoop
 from .workers import Lonely
 
@@ -84,7 +83,7 @@ class SessionProxyMiddleware:
                     ask = now.get(type(step))
                     if ask is not None:
                         answer = ask(step)
-                        if answer is MISSING:
+                        if answer is UNKNOWN:
                             answer = await self._later[type(step)](step)
                     elif type(step) is RoundTrip:
                         if client is None:

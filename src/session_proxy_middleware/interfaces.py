@@ -28,6 +28,10 @@ async one runs on an event loop of its own. Both bridges are asgiref's.
 """
 
 
+UNKNOWN: Any = object()
+"""What is not known at once: it takes a look-up that may wait."""
+
+
 class Services(Protocol):
     """The services a store knows."""
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .exchange import FindAgain, FindKey, FindService, FindSession
+from .interfaces import UNKNOWN
 from .models import Session
 from .proxy import SessionProxy
 from .stores.cache import CachedStore
-from .stores.remembered import MISSING
 
 Answers = dict[type, Callable[[Any], Any]]
 Awaitables = dict[type, Callable[[Any], Awaitable[Any]]]
@@ -35,7 +35,7 @@ class Closer:
 
 
 def at_once(proxy: SessionProxy) -> Answers:
-    """What can be answered without waiting, or is `MISSING`."""
+    """What can be answered without waiting, or is `UNKNOWN`."""
     store = proxy.lookups
     if not isinstance(store, CachedStore):
         return blocking(proxy)
@@ -46,7 +46,7 @@ def at_once(proxy: SessionProxy) -> Answers:
         FindKey: lambda step: key(step.digest),
         FindService: lambda step: service(step.name),
         FindSession: lambda step: session((step.service, step.id)),
-        FindAgain: lambda step: MISSING,
+        FindAgain: lambda step: UNKNOWN,
     }
 
 

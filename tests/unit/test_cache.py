@@ -20,11 +20,12 @@ from session_proxy_middleware import (
     StoreUnavailable,
 )
 from session_proxy_middleware.errors import ProxyError
+from session_proxy_middleware.interfaces import UNKNOWN
 from session_proxy_middleware.models import Key
 from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.stores import remembered
 from session_proxy_middleware.stores.cache import CachedStore
-from session_proxy_middleware.stores.remembered import MISSING, Remembered
+from session_proxy_middleware.stores.remembered import Remembered
 from tests.unit.values import ID, a_session
 
 PATIENCE = 10.0
@@ -104,16 +105,16 @@ def test_what_is_there_and_what_is_not_are_remembered_each_for_its_time(
 ) -> None:
     registry = Registry(a="1")
     cache = remembering(registry)
-    assert cache.peek("a") is MISSING
+    assert cache.peek("a") is UNKNOWN
     assert (get(cache, "a"), get(cache, "b")) == ("1", None)
     registry.answers = {"a": "2", "b": "2"}
     clock.now += 0.49
     assert (cache.peek("a"), cache.peek("b")) == ("1", None)
     assert (get(cache, "a"), get(cache, "b")) == ("1", None)
     clock.now += 0.01
-    assert (cache.peek("a"), cache.peek("b")) == ("1", MISSING)
+    assert (cache.peek("a"), cache.peek("b")) == ("1", UNKNOWN)
     clock.now += 0.5
-    assert cache.peek("a") is MISSING
+    assert cache.peek("a") is UNKNOWN
     assert (get(cache, "a"), get(cache, "b")) == ("2", "2")
     assert registry.asked == ["a", "b", "a", "b"]
 
@@ -145,9 +146,9 @@ def test_there_is_a_bound_and_the_oldest_goes(clock: Clock, get: Any) -> None:
     for name in ("a", "b", "x", "y", "z", "c"):
         get(cache, name)
     assert len(cache) == 4
-    assert cache.peek("a") is MISSING
+    assert cache.peek("a") is UNKNOWN
     assert (cache.peek("b"), cache.peek("c")) == ("1", "1")
-    assert cache.peek("x") is MISSING
+    assert cache.peek("x") is UNKNOWN
     assert (cache.peek("y"), cache.peek("z")) == (None, None)
 
 
@@ -260,7 +261,7 @@ def test_an_answer_that_is_under_way_while_it_changes_is_not_remembered() -> Non
     registry.gate.set()
     thread.join()
     assert answers == ["old"]
-    assert cache.peek("a") is MISSING
+    assert cache.peek("a") is UNKNOWN
     assert cache.get("a") == "new"
 
 
@@ -401,7 +402,7 @@ def test_a_revoked_key_is_refused_after_its_time(clock: Clock) -> None:
     assert cached.keys.lookup(secret_digest(key)) is not None
     elsewhere(store).remove_key(key.id).run()
     clock.now += 4.9
-    assert cached.keys.peek(secret_digest(key)) is not MISSING
+    assert cached.keys.peek(secret_digest(key)) is not UNKNOWN
     clock.now += 0.1
     assert cached.keys.lookup(secret_digest(key)) is None
 
@@ -413,8 +414,8 @@ def test_nothing_is_remembered_beyond_its_own_end(clock: Clock) -> None:
     assert cached.sessions.lookup("bot", ID) is not None
     assert cached.keys.lookup(secret_digest(key)) is not None
     clock.now += 0.4
-    assert cached.sessions.peek("bot", ID) is MISSING
-    assert cached.keys.peek(secret_digest(key)) is MISSING
+    assert cached.sessions.peek("bot", ID) is UNKNOWN
+    assert cached.keys.peek(secret_digest(key)) is UNKNOWN
 
 
 @pytest.mark.parametrize("way", ["sync", "async"])

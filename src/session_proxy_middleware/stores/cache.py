@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import StoreUnavailable
 from ..interfaces import Store
 from ..models import Key, Service, Session
 from ..options import Caching
-from .remembered import Missing, Remembered
+from .remembered import Remembered
 from .watching import Listener, Watchers
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ log = logging.getLogger("session_proxy")
 
 class CachedStore:
     """A `Store` that asks another one, seldom. `peek` of each part answers without
-    waiting, or with `MISSING`; `again` asks the store itself.
+    waiting, or with `UNKNOWN`; `again` asks the store itself.
 
     A failure of the store is raised as `StoreUnavailable` and never remembered.
     """
@@ -104,10 +104,8 @@ class CachedSessions:
             replaced=replaced,
         )
 
-    def peek(
-        self, service: str, id: str, /
-    ) -> Session | Literal[Missing.MISSING] | None:
-        """What is remembered."""
+    def peek(self, service: str, id: str, /) -> Any:
+        """What is remembered, or `UNKNOWN`."""
         return self.remembered.peek((service, id))
 
     def lookup(self, service: str, id: str, /) -> Session | None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import enum
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
 from threading import Lock
 from time import monotonic
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
+
+from ..interfaces import UNKNOWN
 
 Name = TypeVar("Name", bound=Hashable)
 Value = TypeVar("Value")
-
-
-class Missing(enum.Enum):
-    """Says that nothing is remembered, which None does not."""
-
-    MISSING = enum.auto()
-
-
-MISSING: Final = Missing.MISSING
 
 
 class Remembered(Generic[Name, Value]):
@@ -62,18 +54,18 @@ class Remembered(Generic[Name, Value]):
     def __len__(self) -> int:
         return len(self._found) + len(self._absent)
 
-    def peek(self, name: Name) -> Value | Literal[Missing.MISSING] | None:
-        """What is remembered, or `MISSING`. Takes no lock and never waits."""
+    def peek(self, name: Name) -> Any:
+        """What is remembered, or `UNKNOWN`. Takes no lock and never waits."""
         entry = self._found.get(name)
         if entry is not None:
-            return entry[0] if monotonic() < entry[1] else MISSING
+            return entry[0] if monotonic() < entry[1] else UNKNOWN
         until = self._absent.get(name)
-        return None if until is not None and monotonic() < until else MISSING
+        return None if until is not None and monotonic() < until else UNKNOWN
 
     def get(self, name: Name) -> Value | None:
         """The answer. Raises what asking raises, for all who wait for it."""
-        known = self.peek(name)
-        if known is not MISSING:
+        known: Value | None = self.peek(name)
+        if known is not UNKNOWN:
             return known
         with self._lock:
             flight = self._flights.get(name)
@@ -95,8 +87,8 @@ class Remembered(Generic[Name, Value]):
 
     async def aget(self, name: Name) -> Value | None:
         """`get`, awaitable. Who gives up waiting leaves the others theirs."""
-        known = self.peek(name)
-        if known is not MISSING:
+        known: Value | None = self.peek(name)
+        if known is not UNKNOWN:
             return known
         loop = asyncio.get_running_loop()
         with self._lock:
