@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from session_proxy_middleware import Caching
+from session_proxy_middleware.stores.sqlite import SQLiteStore
 
 from ..support.cluster import EARLY, Cluster, Worker
 from ..support.redis_server import RedisServer
-from ..support.upstream import Upstream
+from ..support.upstream import Upstream, answering, response
 
 CACHING = Caching()
 SLACK = 2.0
@@ -72,6 +73,31 @@ def test_every_worker_knows_what_one_is_told(
         assert others[0].get(path, key["secret"]).status == 401
         within(CACHING.keys, lambda: statuses(workers, path, key["secret"]) == {401})
     assert "Traceback" not in running.log
+
+
+@pytest.mark.parametrize("driver", ["gunicorn", "uvicorn"])
+def test_a_session_that_has_moved_is_found_although_another_place_is_remembered(
+    driver: str, tmp_path: Path
+) -> None:
+    """A connect that fails asks the store itself, whatever is remembered."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    store = SQLiteStore(tmp_path / "s.db")
+    secret = store.keys.create().secret
+    id = str(uuid.uuid4())
+    path = f"/bot/sessions/{id}/x"
+    closing = response(b"ok", headers=[(b"Connection", b"close")])
+    with Cluster(driver, url, tmp_path) as running:
+        for _ in range(5):
+            with Upstream(answering(closing)) as upstream:
+                store.sessions.register("bot", id, upstream.url)
+                within(
+                    CACHING.absent, lambda: running.exchange(path, secret).status < 400
+                )
+                assert running.exchange(path, secret).status == 200
+            assert running.exchange(path, secret).status == 502
+        store.sessions.end("bot", id)
+        assert running.exchange(path, secret).status == 404
+    store.close()
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
