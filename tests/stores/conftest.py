@@ -84,12 +84,8 @@ def opened(
 
     yield face
     for each in stores:
-        close = getattr(each, "close", None)
-        if close is not None:
-            close()
-        aclose = getattr(each, "aclose", None)
-        if aclose is not None:
-            runner.run(aclose())
+        each.close()
+        runner.run(each.aclose())
 
 
 @pytest.fixture

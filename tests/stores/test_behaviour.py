@@ -224,8 +224,8 @@ def test_what_ended_long_ago_is_forgotten_when_another_begins(store: Face) -> No
 
 
 def test_what_was_touched_is_not_forgotten_at_its_old_time(store: Face) -> None:
-    store.sessions.register("bot", ID, URL, ttl=0.05)
-    assert store.sessions.touch("bot", ID, ttl=7200) is True
+    put(store, "bot", ends_in=20)
+    assert store.sessions.touch("bot", ID) is True
     put(store, "late", ends_in=ENDED_KEPT + 60)
     assert store.sessions.lookup("bot", ID) is not None
 

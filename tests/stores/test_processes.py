@@ -121,7 +121,7 @@ def test_a_forked_child_and_its_parent_do_not_disturb_each_other(
 ) -> None:
     redis_server.ask("FLUSHALL")
     url = redis_server.url if kind == "redis" else f"sqlite:///{tmp_path}/s.db"
-    store: Any = open_store(url)
+    store = open_store(url)
     store.sessions.register("parent", ID, URL)
     child = os.fork()
     if child == 0:
@@ -225,7 +225,7 @@ def test_without_its_library_a_redis_store_names_the_extra(
 
 def test_a_failure_shows_no_password(redis_server: RedisServer) -> None:
     with_password = redis_server.url.replace("://", "://someone:hunter2@")
-    store: Any = open_store(with_password)
+    store = open_store(with_password)
     with pytest.raises(Exception, match=r"redis://127\.0\.0\.1") as raised:
         store.services.lookup("bot")
     assert "hunter2" not in str(raised.value)

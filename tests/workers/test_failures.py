@@ -101,7 +101,7 @@ def test_redis_is_killed_under_load_and_started_again(
         assert (logged(running, FAILS), logged(running, WORKS)) == (1, 1)
     assert "Traceback" not in running.log
     assert [each.state for each in store.sessions.list()] == ["running"]
-    store.close()  # type: ignore[attr-defined]
+    store.close()
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def test_a_locked_file_refuses_everybody_until_it_is_free(
         until(lambda: running.exchange(path, SECRET).status == 200)
         assert (logged(running, FAILS), logged(running, WORKS)) == (1, 1)
     assert "Traceback" not in running.log
-    store.close()  # type: ignore[attr-defined]
+    store.close()
 
 
 def test_a_writer_that_holds_the_file_stops_no_reader(
@@ -147,7 +147,7 @@ def test_a_writer_that_holds_the_file_stops_no_reader(
         other.close()
         assert worker.control("services", "put", "new")["name"] == "new"
     assert (logged(running, FAILS), logged(running, "Traceback")) == (0, 0)
-    store.close()  # type: ignore[attr-defined]
+    store.close()
 
 
 @contextmanager
@@ -195,7 +195,7 @@ def test_a_full_disk_stops_writers_alone(
             assert running.exchange(path, SECRET).status == 200
         assert "Traceback" not in running.log
         assert [each.state for each in store.sessions.list()] == ["running"]
-        store.close()  # type: ignore[attr-defined]
+        store.close()
 
 
 def versions(kind: str, tmp_path: Path, server: RedisServer) -> Callable[[int], None]:
@@ -236,4 +236,4 @@ def test_a_store_of_a_newer_version_is_left_alone(
         until(lambda: running.exchange(path, SECRET).status == 200)
         assert logged(running, WORKS) == 1
     assert "Traceback" not in running.log
-    store.close()  # type: ignore[attr-defined]
+    store.close()

@@ -22,6 +22,13 @@ class ManagedStore:
         self.sessions = Sessions(backend, self._watchers)
         self.keys = Keys(backend, self._watchers)
 
+    def close(self) -> None:
+        """Close what is open and not in use, but for event loops. A store that is
+        asked again opens it again; one in memory has nothing open."""
+
+    async def aclose(self) -> None:
+        """Close what is open for the running event loop."""
+
     def watch(self, listener: Listener) -> None:
         """See `interfaces.Store`."""
         self._watchers.add(listener)

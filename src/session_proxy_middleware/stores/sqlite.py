@@ -47,6 +47,10 @@ class SQLiteStore(ManagedStore):
         """Close the connections that are not in use."""
         self._file.close()
 
+    async def aclose(self) -> None:
+        """The same: event loops have no connections of their own."""
+        self._file.close()
+
 
 class File:
     """The connections to a file. One serves one thread at a time."""

@@ -122,9 +122,7 @@ async def _awaited(store: ManagedStore, names: list[str]) -> float:
         for name in names:
             await find(SERVICE, name)
         best = min(best, time.perf_counter() - began)
-    aclose = getattr(store, "aclose", None)
-    if aclose is not None:
-        await aclose()
+    await store.aclose()
     return best / LOOKUPS * 1e6
 
 
