@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from session_proxy_middleware import ConfigError, Session
+from session_proxy_middleware import ConfigError, Session, open_store
 from session_proxy_middleware.models import Key
 from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.rules.life import ENDED_KEPT
@@ -378,6 +381,53 @@ def test_what_is_told_survives_in_another_store_object(opened: Any) -> None:
     second.keys.revoke(key.id)
     assert first.sessions.lookup("bot", ID) is None
     assert first.keys.lookup(hashed(key)) is None
+
+
+def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
+    """What so many threads get that begin together."""
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> Any:
+        barrier.wait(10)
+        return work(number)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(run, range(count)))
+
+
+def test_of_many_who_change_the_same_one_changes_it(url: str) -> None:
+    store = open_store(url)
+    for _ in range(5):
+        store.sessions.register("bot", ID, URL)
+        ended = at_once(6, lambda _: store.sessions.end("bot", ID))
+        assert ended.count(True) == 1
+    store.close()
+
+
+def test_changes_at_the_same_time_are_all_kept(url: str) -> None:
+    store = open_store(url)
+    for _ in range(5):
+        store.sessions.register("bot", ID, URL, state="starting", ttl=60)
+
+        def change(number: int) -> bool:
+            if number:
+                return store.sessions.ready("bot", ID)
+            return store.sessions.touch("bot", ID, ttl=600)
+
+        assert at_once(2, change) == [True, True]
+        found = store.sessions.lookup("bot", ID)
+        assert found is not None
+        assert (found.state, found.ttl) == ("running", 600.0)
+        id = store.keys.create(expires_at=time.time() + 9000).id
+
+        def rotate(number: int, id: str = id) -> Key | None:
+            return store.keys.rotate(id, overlap=100.0 * (number + 1))
+
+        at_once(4, rotate)
+        shown = store.keys.find(id)
+        assert shown is not None
+        assert shown.expires_at == pytest.approx(time.time() + 100, abs=20)
+    store.close()
 
 
 class Ear:

@@ -4,6 +4,8 @@ every store does is in `tests/stores`."""
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,6 +91,16 @@ def test_memory_answers_without_a_copy() -> None:
     session = store.sessions.register("bot", ID, URL)
     assert store.sessions.lookup("bot", ID) is session
     assert store.immediate
+
+
+def test_one_that_ended_early_is_forgotten_once() -> None:
+    """It is due twice: at its end, and at the end it was registered with."""
+    store = MemoryStore()
+    session = store.sessions.register("bot", ID, URL, ttl=60)
+    store.sessions.end("bot", ID)
+    later = replace(session, service="other", registered_at=time.time() + 9000)
+    store.backend.put_session(later).run()
+    assert [each.service for each in store.sessions.list()] == ["other"]
 
 
 def test_threads_may_share_a_store() -> None:

@@ -165,13 +165,10 @@ class Memory:
         now: float,
     ) -> Now[list[Session]]:
         def wanted() -> Iterable[Name]:
-            for name in (*self.alive, *self._ended):
-                if name > after and service in (None, name[0]):
-                    session = self._find(name)
-                    if session is None:
-                        continue
-                    if state in (None, life.seen_at(session, now).state):
-                        yield name
+            for name, session in (*self.alive.items(), *self._ended.items()):
+                asked = name > after and service in (None, name[0])
+                if asked and state in (None, life.seen_at(session, now).state):
+                    yield name
 
         def listed() -> list[Session]:
             with self._lock:
