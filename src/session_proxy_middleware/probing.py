@@ -7,6 +7,7 @@ itself. Everybody who waits for that session shares it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from concurrent.futures import Future
 from dataclasses import replace
 from threading import Lock
@@ -14,7 +15,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from . import lookups
-from .errors import ProxyError
+from .errors import ProxyError, StoreUnavailable
 from .exchange import FindAgain
 from .models import Headers, Outbound, Session
 from .options import Timeouts
@@ -99,7 +100,9 @@ class AsyncProber:
             await asyncio.sleep(PAUSE)
             return found
         if self._confirm is not None:
-            await self._confirm(found)
+            # A store that can't be written now is told by whoever asks next.
+            with contextlib.suppress(OSError, StoreUnavailable):
+                await self._confirm(found)
         return replace(found, state="running")
 
     async def _answers(self, session: Session) -> bool:
@@ -172,7 +175,8 @@ class Prober:
             sleep(PAUSE)
             return found
         if self._confirm is not None:
-            self._confirm(found)
+            with contextlib.suppress(OSError, StoreUnavailable):
+                self._confirm(found)
         return replace(found, state="running")
 
     def _answers(self, session: Session) -> bool:

@@ -26,6 +26,9 @@ from tests.support.wire import PATIENCE
 ID = "57af5437-97a2-4646-9873-a5c5935bd705"
 URL = "http://10.0.3.7:8080"
 
+# Python 3.12 warns of a fork where there are threads; that is the point of these.
+forks = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 def files_open(path: Path) -> int:
     """How often this process has the file open."""
@@ -92,6 +95,7 @@ def test_connections_to_a_file_are_as_many_as_are_used_at_once(tmp_path: Path) -
     store.close()
 
 
+@forks
 def test_processes_write_to_a_new_file_at_the_same_time(tmp_path: Path) -> None:
     """The very first writes, too: each finds no tables and may make them."""
     url = f"sqlite:///{tmp_path}/s.db"
@@ -115,6 +119,7 @@ def test_processes_write_to_a_new_file_at_the_same_time(tmp_path: Path) -> None:
     store.close()
 
 
+@forks
 @pytest.mark.parametrize("kind", ["sqlite", "redis"])
 def test_a_forked_child_and_its_parent_do_not_disturb_each_other(
     kind: str, tmp_path: Path, redis_server: RedisServer

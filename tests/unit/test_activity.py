@@ -96,6 +96,7 @@ def test_a_store_that_keeps_nothing_wants_nothing() -> None:
     activity.flush()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_process_writes_for_itself() -> None:
     activity = Activity(Written(), keys=True)
     activity.due = True

@@ -145,6 +145,23 @@ def test_a_store_that_fails_fails_all_who_wait(
 
 
 @both
+def test_a_store_that_cannot_be_written_holds_nobody_back(
+    wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, session = begun(Transport())
+
+    def confirm(session: Session) -> bool:
+        raise StoreUnavailable("disk full")
+
+    async def aconfirm(session: Session) -> bool:
+        raise StoreUnavailable("disk full")
+
+    monkeypatch.setattr(proxy.store.sessions, "confirm", confirm)
+    monkeypatch.setattr(proxy.store.sessions, "aconfirm", aconfirm)
+    assert [each.state for each in wait(proxy, session, 2)] == ["running"] * 2
+
+
+@both
 def test_a_session_that_is_gone_is_told(wait: Wait) -> None:
     proxy, session = begun(Transport())
     proxy.store.sessions.end("bot", ID)  # type: ignore[attr-defined]
