@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import os
+import socket
 import sqlite3
 import threading
 import time
@@ -14,9 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from session_proxy_middleware import ConfigError, SessionProxy, open_store
+from session_proxy_middleware import (
+    ConfigError,
+    Service,
+    SessionProxy,
+    StoreUnavailable,
+    open_store,
+)
 from session_proxy_middleware.asgi import SessionProxyMiddleware
+from session_proxy_middleware.stores.managed import ManagedStore
 from session_proxy_middleware.stores.sqlite import SQLiteStore
 from session_proxy_middleware.stores.sqlite_schema import MIGRATIONS
 from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
@@ -172,6 +181,54 @@ def test_each_loop_has_connections_of_its_own_and_a_shutdown_closes_them(
         asyncio.run(live())
         assert settled(0, redis_server)
     assert said == ["lifespan.shutdown.complete"] * 2
+
+
+def used(store: ManagedStore) -> None:
+    """A word written and read, both ways."""
+    store.services.put("bot", ready=False)
+
+    async def read() -> Service | None:
+        found = await store.services.alookup("bot")
+        await store.aclose()
+        return found
+
+    assert asyncio.run(read()) == store.services.lookup("bot")
+    assert store.services.lookup("bot") == Service(name="bot", ready=False)
+    store.close()
+
+
+def test_redis_is_reached_over_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "redis.sock"
+    with RedisServer(tmp_path, "--unixsocket", str(path)):
+        used(open_store(f"unix://{path}?db=1"))
+
+
+def test_redis_is_reached_over_tls_and_its_certificate_is_checked(
+    tmp_path: Path,
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    names = {name: str(tmp_path / f"{name}.pem") for name in ("ca", "cert", "key")}
+    authority.cert_pem.write_to_path(names["ca"])
+    issued.cert_chain_pems[0].write_to_path(names["cert"])
+    issued.private_key_pem.write_to_path(names["key"])
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    options = {
+        "--tls-port": str(port),
+        "--tls-cert-file": names["cert"],
+        "--tls-key-file": names["key"],
+        "--tls-ca-cert-file": names["ca"],
+        "--tls-auth-clients": "no",
+    }
+    words = [word for pair in options.items() for word in pair]
+    url = f"rediss://127.0.0.1:{port}/0"
+    with RedisServer(tmp_path, *words):
+        used(open_store(f"{url}?ssl_ca_certs={names['ca']}"))
+        store = open_store(url)
+        with pytest.raises(StoreUnavailable, match="certificate verify failed"):
+            store.services.lookup("bot")
+        store.close()
 
 
 def test_a_file_of_an_older_version_is_brought_up_to_date(tmp_path: Path) -> None:

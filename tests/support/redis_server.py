@@ -17,8 +17,9 @@ COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 class RedisServer:
     """Runs until it is left; can be killed and started again with its data."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         self._folder = folder
+        self._options = options
         self._process: subprocess.Popen[bytes] | None = None
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.port: int = listener.getsockname()[1]
@@ -41,6 +42,7 @@ class RedisServer:
                     *(COMMAND, "--port", str(self.port), "--bind", "127.0.0.1"),
                     *("--dir", str(self._folder), "--save", ""),
                     *("--appendonly", "yes", "--appendfsync", "always"),
+                    *self._options,
                 ],
                 stdout=log,
                 stderr=log,
