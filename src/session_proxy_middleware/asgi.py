@@ -12,7 +12,7 @@ from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
 from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
-from .interfaces import UNKNOWN, AsyncResponse
+from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
 from .opening import AwaitReady
 from .probing import AsyncProber
@@ -38,17 +38,17 @@ class SessionProxyMiddleware:
         self._proxy = proxy
         self._match = proxy.match
         self._mark = proxy.match.MARK
+        self._reach = proxy.match.REACH
         self._transport = proxy.async_transport()
-        self._now = lookups.at_once(proxy)
-        self._later = lookups.awaited(proxy)
+        self._ask = lookups.awaited(proxy)
         if proxy.ready_wait:
             prober = AsyncProber(proxy)
-            self._later[AwaitReady] = lambda step: prober.wait(step.session)
+            self._ask[AwaitReady] = lambda step: prober.wait(step.session)
         self._closer = lookups.Closer(proxy, self._transport)
         Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
-            self._later[Authenticate] = lambda step: authenticate(step.request)
+            self._ask[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
         self._lookouts = PerLoop(lambda loop: Lookout(loop, idle, proxy.activity))
 
@@ -56,7 +56,8 @@ class SessionProxyMiddleware:
         kind = scope["type"]
         if kind == "http" or kind == "websocket":
             path = scope["path"]
-            if self._mark in path:
+            at = path.find(self._mark)
+            if at >= 0 and path.find("/", at + self._reach) >= 0:
                 route = self._match(
                     path, scope.get("raw_path"), scope.get("root_path", "")
                 )
@@ -72,7 +73,6 @@ class SessionProxyMiddleware:
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         started = perf_counter()
         flow = exchange(request, self._proxy)
-        now = self._now
         client: Client | None = None
         response: AsyncResponse | None = None
         answer: Any
@@ -80,20 +80,17 @@ class SessionProxyMiddleware:
             step: Step = next(flow)
             while type(step) is not Reply:
                 try:
-                    ask = now.get(type(step))
-                    if ask is not None:
-                        answer = ask(step)
-                        if answer is UNKNOWN:
-                            answer = await self._later[type(step)](step)
-                    elif type(step) is RoundTrip:
+                    if type(step) is RoundTrip:
                         if client is None:
-                            client = self._watched(step, receive)
+                            lookout = self._lookouts.current()
+                            session = step.outbound.session
+                            client = Client(receive, step.meter, lookout, session)
                         upload = client if step.meter is not None else None
                         answer = response = await self._transport.asend(
                             step.outbound, upload
                         )
                     else:
-                        answer = await self._later[type(step)](step)
+                        answer = await self._ask[type(step)](step)
                 except asyncio.CancelledError:
                     if client is None or not client.interrupted():
                         raise
@@ -111,13 +108,6 @@ class SessionProxyMiddleware:
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
-
-    def _watched(self, step: RoundTrip, receive: Receive) -> Client:
-        lookout = self._lookouts.current()
-        task = asyncio.current_task(lookout.loop)
-        client = Client(receive, step.meter, task, lookout, step.outbound.session)
-        lookout.add(client)
-        return client
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
@@ -170,17 +160,18 @@ async def _stream(
         )
         data = reply.body
         if data is None and response is not None and client is not None:
-            if not response.complete and not response.pieces:
-                # Some servers hold the head back until a piece of the body comes.
-                await send(_more(b""))
-            while not response.complete:
-                client.turns += 1
-                data = await response.read()
-                client.turns += 1
-                client.flowed()
-                if data:
-                    sent += len(data)
-                    await send(_more(data))
+            if not response.complete:
+                if not response.pieces:
+                    # Some servers hold the head back until a piece of the body comes.
+                    await send(_more(b""))
+                while not response.complete:
+                    client.turns += 1
+                    data = await response.read()
+                    client.turns += 1
+                    client.flowed()
+                    if data:
+                        sent += len(data)
+                        await send(_more(data))
             data = b"".join(response.pieces)
         data = data or b""
         sent += len(data)

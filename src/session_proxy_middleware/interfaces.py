@@ -60,8 +60,8 @@ class Store(Protocol):
     """Where services, sessions and keys are looked up.
 
     A store may have an attribute `immediate`, true where a look-up is a matter of
-    microseconds and never waits or fails: it is then asked without await. In front of
-    any other the proxy remembers answers for a moment (see `Caching`).
+    microseconds and never waits or fails: the flow then calls `lookup` itself. In
+    front of any other the proxy remembers answers for a moment (see `Caching`).
 
     A store may have a method `watch(listener)` and tell the listener, as
     `listener(kind, value)`, what this process changes: `"service"` and a name,

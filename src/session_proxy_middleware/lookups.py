@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .exchange import FindAgain, FindKey, FindService, FindSession
-from .interfaces import UNKNOWN
 from .models import Session
 from .proxy import SessionProxy
 from .stores.cache import CachedStore
@@ -32,22 +31,6 @@ class Closer:
         """See `interfaces.Store`."""
         if kind == "session" and value.state == "ended" and self._forget is not None:
             self._forget(value)
-
-
-def at_once(proxy: SessionProxy) -> Answers:
-    """What can be answered without waiting, or is `UNKNOWN`."""
-    store = proxy.lookups
-    if not isinstance(store, CachedStore):
-        return blocking(proxy)
-    key, service = store.keys.peek, store.services.peek
-    # One call less than through `sessions.peek`: this is every request's path.
-    session = store.sessions.remembered.peek
-    return {
-        FindKey: lambda step: key(step.digest),
-        FindService: lambda step: service(step.name),
-        FindSession: lambda step: session((step.service, step.id)),
-        FindAgain: lambda step: UNKNOWN,
-    }
 
 
 def blocking(proxy: SessionProxy) -> Answers:

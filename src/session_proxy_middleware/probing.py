@@ -17,7 +17,7 @@ from typing import Any
 from . import lookups
 from .errors import ProxyError, StoreUnavailable
 from .exchange import FindAgain
-from .models import Headers, Outbound, Session
+from .models import Block, Headers, Outbound, Session
 from .options import Timeouts
 from .proxy import SessionProxy
 
@@ -34,11 +34,13 @@ class Question:
     will do: a server that accepts connections may still be loading.
     """
 
-    def __init__(self, path: str | None, id_header: bytes) -> None:
+    def __init__(self, proxy: SessionProxy) -> None:
+        path = proxy.ready_path
+        self._new_id = proxy.new_request_id
         self._method = b"HEAD" if path is None else b"GET"
         self._path = b"/" if path is None else path.encode("ascii")
         self._any = path is None
-        self._id_header = id_header
+        self._id_header = proxy.header_policy.session_id_name
 
     def outbound(self, session: Session) -> Outbound:
         """The request."""
@@ -48,7 +50,9 @@ class Question:
             (self._id_header, session.id_bytes),
         ]
         target = session.base_path + self._path
-        return Outbound(session, self._method, target, headers, False, None)
+        return Outbound(
+            session, self._method, target, Block(headers), self._new_id(), False, None
+        )
 
     def answered(self, status: int) -> bool:
         """Whether the session is ready."""
@@ -60,7 +64,7 @@ class AsyncProber:
 
     def __init__(self, proxy: SessionProxy) -> None:
         self._wait = proxy.ready_wait
-        self._question = Question(proxy.ready_path, proxy.header_policy.session_id_name)
+        self._question = Question(proxy)
         self._again = lookups.awaited(proxy)[FindAgain]
         self._confirm = getattr(proxy.store.sessions, "aconfirm", None)
         self._transport = proxy.async_transport(PROBE)
@@ -121,7 +125,7 @@ class Prober:
 
     def __init__(self, proxy: SessionProxy) -> None:
         self._wait = proxy.ready_wait
-        self._question = Question(proxy.ready_path, proxy.header_policy.session_id_name)
+        self._question = Question(proxy)
         self._again = lookups.blocking(proxy)[FindAgain]
         self._confirm = getattr(proxy.store.sessions, "confirm", None)
         self._transport = proxy.blocking_transport(PROBE)

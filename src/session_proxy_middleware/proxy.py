@@ -85,10 +85,16 @@ class SessionProxy:
         ready_path: str | None = None,
     ) -> None:
         self.store = checked_store(store)
-        self.lookups: Store = self.store
         caching = _instance("caching", caching, Caching)
+        known: Any = self.store
+        self.lookups: Store = self.store
         if not getattr(self.store, "immediate", False):
-            self.lookups = CachedStore(self.store, caching)
+            known = self.lookups = CachedStore(self.store, caching)
+        # What the flow knows without asking; the rest is a step for the driver.
+        immediate = known is self.store
+        self.known_key = known.keys.lookup if immediate else known.keys.peek
+        self.known_service = known.services.lookup if immediate else known.services.peek
+        self.known_session = known.sessions.lookup if immediate else known.sessions.peek
         self.match = RouteMatcher(prefix, session_id_pattern)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(

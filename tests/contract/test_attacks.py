@@ -1,20 +1,16 @@
-"""Advisories as tests (FIELD.md section 2), and a flood of malformed requests."""
+"""Advisories as tests. Those of one family are in a file of their own."""
 
 from __future__ import annotations
 
 import contextlib
-import random
-import re
-import socket
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from ..support import contract
 from ..support.contract import check
-from ..support.servers import Portal, Site, request
+from ..support.servers import Portal, Site
 from ..support.upstream import Upstream, answering, response
-from ..support.wire import Broken, Fields, Wire
+from ..support.wire import Broken
 from .conftest import Serve
 from .test_table import UNKNOWN
 
@@ -160,119 +156,3 @@ def test_a_request_line_and_a_field_of_a_megabyte(portal: Portal, site: Site) ->
             except (Broken, OSError):
                 pass
     assert site.request().status == 200
-
-
-def mutated(generator: random.Random, raw: bytes) -> bytes:
-    """A request with some bytes changed, doubled, cut or inserted."""
-    data = bytearray(raw)
-    if generator.random() < 0.5:  # Gently, so that it gets as far as the proxy.
-        line = raw.index(b" HTTP/")
-        for _ in range(generator.randint(1, 3)):
-            at = generator.randrange(raw.index(b" ") + 1, line)
-            data[at:at] = generator.choice(GENTLE)
-        return bytes(data)
-    for _ in range(generator.randint(1, 3)):
-        at = generator.randrange(len(data) or 1)
-        choice = generator.randrange(5)
-        if choice == 0:
-            data[at : at + 1] = bytes([generator.randrange(256)])
-        elif choice == 1:
-            data[at:at] = generator.choice(INTERESTING)
-        elif choice == 2:
-            del data[at : at + generator.randint(1, 8)]
-        elif choice == 3:
-            data[at:at] = data[at : at + generator.randint(1, 30)]
-        else:
-            data[at:at] = generator.randbytes(generator.randint(1, 4))
-    return bytes(data)
-
-
-GENTLE = [
-    *(b"%2e", b"%00", b";", b"/", b"%2F", b"%5c", b"%", b"?", b"&", b"%zz", b"."),
-    *(b"@", b":", b"+", b"%E9", b"%FF", b"~", b"a", b"sessions", b"%25", b"=", b"//"),
-    *(b"%3B", b"%3F", b"%23", b"%20", b"%0d%0a", b"!", b"'", b"*", b"|", b"[", b"{"),
-]
-INTERESTING = [
-    *(b"%2e%2e/", b"%00", b"..;/", b"//", b"%2f", b"%5c", b"\\", b"\x00", b"\r\n"),
-    *(b"\n", b"\r", b" ", b"\t", b":", b",", b"%", b"?", b"#", b"\xff", b"\xc3\xa9"),
-    *(
-        b"/bot",
-        b"/sessions/",
-        b"Transfer-Encoding: chunked\r\n",
-        b"Content-Length: 3\r\n",
-    ),
-    *(b"Content-Length: 99999999999999999999\r\n", b"Expect: 100-continue\r\n"),
-    *(b"Connection: upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: h2c\r\n"),
-    *(b"Authorization: Bearer pk_test\r\n", b"Host: a\r\n", b"HTTP/1.0", b"HTTP/2.0"),
-    *(
-        b"<script>",
-        b"X_Daily_Session_Id: x\r\n",
-        b"Connection: close, x-request-id\r\n",
-    ),
-]
-
-
-def seeds(site: Site) -> list[bytes]:
-    fields: Fields = [(b"X-A", b"b"), (b"Cookie", b"a=b"), (b"Accept", b"*/*")]
-    encoded = (b"Transfer-Encoding", b"chunked")
-    return [
-        site.raw("GET", "/x?a=b", fields),
-        site.raw("POST", "/x/y", fields, b"hello"),
-        site.raw("PUT", "/x", [*fields, encoded]) + b"5\r\nhello\r\n0\r\n\r\n",
-        site.raw("DELETE", "/a%2Fb;c", fields),
-        request("GET", f"/nobody/sessions/{UNKNOWN}/x", fields),
-        request("HEAD", "/host/x", fields),
-    ]
-
-
-def fire(portal: Portal, raws: list[bytes]) -> list[int]:
-    """Send each on a connection of its own; the statuses that came."""
-    statuses = []
-    for raw in raws:
-        with Wire(socket.create_connection(portal.address)) as client:
-            client.sock.settimeout(0.2)
-            try:
-                client.send(raw)
-                head = client.response_head()
-                statuses.append(head.status)
-                assert b"<script>" not in head.raw
-            except (OSError, Broken, ValueError, IndexError):
-                statuses.append(0)
-    return statuses
-
-
-def test_ten_thousand_malformed_requests_do_no_harm(
-    portal: Portal, upstream: Upstream
-) -> None:
-    """CVE-2024-21536. Five thousand to each driver."""
-    site = portal.mount(upstream, via="wide")
-    generator = random.Random(20_260_222)
-    base = seeds(site)
-    raws = [mutated(generator, generator.choice(base)) for _ in range(5000)]
-    logged = len(portal.log)
-    with ThreadPoolExecutor(32) as pool:
-        found = pool.map(
-            lambda part: fire(portal, part), [raws[at::32] for at in range(32)]
-        )
-        statuses = [status for part in found for status in part]
-    counted = {status: statuses.count(status) for status in sorted(set(statuses))}
-    print(portal.driver, counted)
-    assert portal.alive
-    assert site.request().status == 200
-    assert site.idle()
-    new = portal.log[logged:]
-    assert "exception was never retrieved" not in new
-    assert 500 not in counted, first_error(new)
-    for each in upstream.requests:
-        assert each.one("x-daily-session-id") == site.id.encode()
-        assert each.one("host") == b"127.0.0.1:%d" % upstream.port
-        assert not re.match(rb"/+bot[/;?]*$", each.target)
-        assert not each.has("authorization")
-    # Some got through: it is the forwarding that was tried, not only the parser.
-    assert counted.get(200, 0) > 100
-
-
-def first_error(log: str) -> str:
-    """The part of a log that tells the most."""
-    at = log.find("Traceback")
-    return log[max(0, at - 300) : at + 3000]

@@ -13,7 +13,7 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import THREADS, Portal
 from ..support.upstream import Conn
-from ..support.wire import chunked
+from ..support.wire import PATIENCE, chunked
 from .conftest import Serve
 from .test_endings import STREAM, silent, streaming
 from .test_streaming import Step
@@ -66,6 +66,37 @@ def test_a_place_is_held_until_the_last_byte(portal: Portal, serve: Serve) -> No
         with site.open("GET", "/third") as third:
             assert third.response_head().status == 200
     assert site.idle()
+
+
+@pytest.mark.parametrize("via", ["few", "perkey", "full"])
+def test_every_limit_holds_until_the_last_byte(
+    portal: Portal, serve: Serve, via: str
+) -> None:
+    row = contract.OVERLOADED if via == "full" else contract.TOO_MANY
+    end_now = threading.Event()
+
+    def play(conn: Conn) -> None:
+        while conn.request().target == b"/first":
+            conn.send(STREAM + chunked(b"x", last=False))
+            assert end_now.wait(PATIENCE)
+            conn.send(b"0\r\n\r\n")
+        conn.reply(b"ok")
+
+    site = portal.mount(serve(play), via=via)
+    places = 2 if via == "few" else 1
+    clients = [site.open("GET", "/first") for _ in range(places)]
+    heads = [client.response_head() for client in clients]
+    for client, head in zip(clients, heads, strict=True):
+        # The head has come, and a piece of the body: the place is still taken.
+        assert next(iter(client.pieces(head))) == b"x"
+    check(site.request(), row)
+    end_now.set()
+    for client, head in zip(clients, heads, strict=True):
+        assert client.until(b"0\r\n\r\n")
+        assert head.status == 200
+        client.close()
+    assert site.idle()
+    assert site.request().status == 200
 
 
 def truncate(conn: Conn) -> None:

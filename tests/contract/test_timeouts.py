@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,7 +19,36 @@ from .conftest import Serve
 from .test_endings import LENGTH, STREAM, send_what_is_taken, silent, streaming
 
 QUICK = ["quick", "httpx-quick"]
-RESPONSE, IDLE = 0.5, 0.6
+CONNECT, RESPONSE, IDLE = 0.3, 0.5, 0.6
+
+
+@pytest.fixture
+def full() -> Iterator[str]:
+    """An address whose backlog is full: the network drops what comes."""
+    with ExitStack() as stack:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+        stack.enter_context(listener)
+        address = listener.getsockname()
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield f"http://127.0.0.1:{address[1]}"
+
+
+@pytest.mark.parametrize("via", [*QUICK, "brief", "strict"])
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
+def test_a_session_that_cannot_be_connected_to_in_time(
+    portal: Portal, full: str, via: str, method: str
+) -> None:
+    site = portal.mount(full, via=via)
+    started = time.monotonic()
+    answer = site.request(method, "/x", body=b"{}" if method == "POST" else None)
+    took = time.monotonic() - started
+    row = contract.TIMEOUT
+    check(answer, row.strictly if via == "strict" else row, to=method)
+    assert CONNECT - 0.1 < took < CONNECT + 1.0
+    assert site.idle()
 
 
 @pytest.mark.parametrize("via", QUICK)

@@ -63,7 +63,10 @@ def test_services_are_listed_by_name(store: Face) -> None:
     assert listed == [("a", False), ("b", True), ("ü", True)]
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "a\n", "\0", "..", None, 3])
+@pytest.mark.parametrize(
+    "name",
+    ["", "a/b", "a\n", "\0", None, 3, ".", "..", "bot[1]", "bot*", "b?t", "bot]"],
+)
 def test_a_service_name_that_no_path_can_hold_is_refused(
     store: Face, name: Any
 ) -> None:

@@ -18,15 +18,23 @@ from session_proxy_middleware import (
     Session,
     SessionProxy,
     StoreUnavailable,
+    lookups,
 )
 from session_proxy_middleware.errors import ProxyError
+from session_proxy_middleware.exchange import (
+    FindKey,
+    FindService,
+    FindSession,
+    RoundTrip,
+    exchange,
+)
 from session_proxy_middleware.interfaces import UNKNOWN
 from session_proxy_middleware.models import Key
 from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.stores import remembered
 from session_proxy_middleware.stores.cache import CachedStore
 from session_proxy_middleware.stores.remembered import Remembered
-from tests.unit.values import ID, a_session
+from tests.unit.values import HOST_FIELD, ID, a_request, a_session
 
 PATIENCE = 10.0
 URL = "http://10.0.3.7:8080"
@@ -476,6 +484,30 @@ def test_a_store_in_memory_is_not_cached_and_any_other_is() -> None:
     assert SessionProxy(memory).lookups is memory
     assert isinstance(SessionProxy(other).lookups, CachedStore)
     assert SessionProxy(other).store is other
+
+
+def test_what_is_remembered_is_no_step_of_a_request() -> None:
+    store = Elsewhere()
+    secret = "pk_mine_0123456789abcdef01234567"
+    store.keys.create(secret=secret)
+    session = store.sessions.register("bot", ID, URL)
+    proxy = SessionProxy(store)
+    fields = [HOST_FIELD, (b"authorization", b"Bearer " + secret.encode())]
+
+    def first_steps() -> list[type]:
+        flow = exchange(a_request(headers=fields), proxy)
+        step, answers = next(flow), lookups.blocking(proxy)
+        steps = [type(step)]
+        while not isinstance(step, RoundTrip):
+            step = flow.send(answers[type(step)](step))
+            steps.append(type(step))
+        flow.close()
+        assert step.outbound.session == session
+        return steps
+
+    assert first_steps() == [FindKey, FindService, FindSession, RoundTrip]
+    assert first_steps() == [RoundTrip]
+    assert store.asked == ["keys", "services", "sessions"]
 
 
 def test_a_store_that_tells_nothing_is_cached_too() -> None:

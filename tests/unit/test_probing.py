@@ -214,7 +214,7 @@ def test_what_a_probe_asks_and_takes_for_a_yes(
     path: str | None, method: bytes, target: bytes, ready: dict[int, bool]
 ) -> None:
     session = a_session(URL)
-    question = Question(path, b"x-daily-session-id")
+    question = Question(SessionProxy("memory://", ready_path=path))
     outbound = question.outbound(session)
     assert (outbound.method, outbound.target) == (method, target)
     assert outbound.headers[0] == (b"host", b"10.0.3.7:8080")

@@ -256,6 +256,41 @@ def test_a_head_that_never_ends_is_a_violation() -> None:
             )
 
 
+IN_CHUNKS = OK + b"transfer-encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("start", [b"", b"2\r\nok\r\n"], ids=["first", "later"])
+@pytest.mark.parametrize(
+    ("open_with", "then"),
+    [
+        (b"2;", b"a" * 99),
+        (b'2;a="', b"a" * 99),
+        (b"", b"0" * 99),
+        (b"0\r\n", b"x: y\r\n" * 20),
+        (b"0\r\nx: ", b"y" * 99),
+        (b"0\r\n", b"x" * 99),
+    ],
+    ids=["extension", "quoted", "zeros", "trailers", "trailer", "trailer name"],
+)
+def test_what_is_no_body_has_bounds_after_the_head_too(
+    start: bytes, open_with: bytes, then: bytes
+) -> None:
+    """CWE-400: none of it reaches the client, so nothing else would end it."""
+    reading = read(IN_CHUNKS, start + open_with)
+    with pytest.raises(h1.ProtocolViolation):
+        for _ in range(h1.MAX_HEAD_BYTES // 99 + 1):
+            reading.feed(then)
+
+
+def test_what_is_no_body_is_counted_anew_after_each_byte_of_it() -> None:
+    reading = read(OK + b"x: %b\r\n" % (b"y" * 60_000))
+    reading.feed(b"transfer-encoding: chunked\r\n\r\n")
+    for _ in range(10):
+        reading.feed(b"1;" + b"a" * 40_000, b"\r\nx\r\n")
+    reading.feed(b"0\r\nx: %b\r\n\r\n" % (b"y" * 40_000))
+    assert reading.outcome()[2:] == (b"x" * 10, True, True)
+
+
 def test_a_large_body_is_not_counted_with_the_head() -> None:
     data = OK + b"content-length: %d\r\n\r\n" % (1 << 18)
     reading = read(data, *[bytes(1 << 14)] * 16)

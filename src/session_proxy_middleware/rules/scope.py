@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 
 from ..errors import ConfigError, Forbidden, ReservedPath, ServiceNotFound
 from ..models import Principal
 from . import path as paths
+
+# What a decoded path may hold. A query or a fragment is none of it.
+_ABSOLUTE = re.compile(r"/[^\x00-\x1f\x7f?#\\]*")
 
 
 def check_service(principal: Principal, service: str) -> None:
@@ -55,8 +59,15 @@ def reserved_paths(values: object) -> frozenset[str]:
             f"reserved_paths must be a list of paths like ['/bot'], not {values!r}"
         )
     for value in values:
-        if not isinstance(value, str) or not value.startswith("/"):
+        if not isinstance(value, str) or not _ABSOLUTE.fullmatch(value):
             raise ConfigError(
                 f"reserved_paths must hold absolute paths like '/bot', not {value!r}"
+            )
+        # It is compared with decoded paths, of which none has a dot segment: such
+        # an entry would never match, and reserve nothing.
+        if "%" in value or {".", ".."} & set(value.split("/")):
+            raise ConfigError(
+                "reserved_paths must hold decoded paths without '%' or dot segments, "
+                f"not {value!r}"
             )
     return frozenset(paths.plain(value) for value in values)

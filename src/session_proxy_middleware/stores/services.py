@@ -9,7 +9,8 @@ from ..interfaces import Backend
 from ..models import Service
 from .watching import Watchers
 
-_SERVICE = re.compile(r"[^/\x00-\x1f\x7f]+")
+# Not the characters of globs: a key for "bot[1]" would open "bot1".
+_SERVICE = re.compile(r"[^/*?\[\]\x00-\x1f\x7f]+")
 
 
 def checked_service(name: str) -> str:
@@ -21,8 +22,8 @@ def checked_service(name: str) -> str:
     dots = name in (".", "..")
     if dots or not isinstance(name, str) or not _SERVICE.fullmatch(name):
         raise ConfigError(
-            "a service's name must be one path segment, without '/' or control "
-            f"characters, not {name!r}"
+            "a service's name must be one path segment, without '/', '*', '?', "
+            f"'[', ']' or control characters, not {name!r}"
         )
     return name
 

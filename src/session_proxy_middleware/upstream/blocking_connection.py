@@ -95,7 +95,7 @@ class Connection:
         """Send the request and wait for the head of its response. `first` is the first
         piece of the body, where it has been read already."""
         response = self._response = Response(self)
-        self._reader.begin(response, is_head=outbound.method == b"HEAD")
+        self._reader.begin(response, outbound.method == b"HEAD")
         timeouts = self._transport.timeouts
         if timeouts.total is not None:
             self._last_moment = time.monotonic() + timeouts.total
@@ -219,6 +219,7 @@ class Connection:
 
     def _receive(self, response: Response) -> None:
         buffer = self._transport.buffer()
+        passed_on = response.head
         try:
             received = self.sock.recv_into(buffer)
             if received:
@@ -228,7 +229,7 @@ class Connection:
         except OSError as error:
             return self._ended(response, str(error), clean=False)
         except h1.ProtocolViolation as violation:
-            if response.head:
+            if passed_on:
                 raise ResponseTruncated(
                     "upstream_protocol", str(violation)
                 ) from violation

@@ -42,6 +42,13 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("req/s one", "rps@one", ",.0f"),
         ("req/s 2000", "rps@many", ",.0f"),
     ),
+    "bulkhead": (
+        ("p99 ms alone", "p99@alone", ",.2f"),
+        ("p99 ms beside", "p99@beside", ",.2f"),
+        ("ratio", "ratio", ",.2f"),
+        ("req/s alone", "rps@alone", ",.0f"),
+        ("req/s beside", "rps@beside", ",.0f"),
+    ),
     "download": _TRANSFERS,
     "upload": _TRANSFERS,
     "events": (

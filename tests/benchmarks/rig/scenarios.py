@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..servers import wire
-from . import catalogue, events, transfer, wrk
+from . import catalogue, events, hung, transfer, wrk
 from .bench import Bench, Row
 from .processes import KIB, Server, ServerError
 
@@ -19,6 +19,8 @@ HEADLINE: Final = 32
 POST_BYTES: Final = 1024
 SESSIONS: Final = 2000
 STREAMS: Final = 500
+HEALTHY: Final = 19
+WAITING: Final = 500
 GIB: Final = 1024**3
 MIB: Final = 1024**2
 WARMING_SECONDS: Final = 1
@@ -83,6 +85,38 @@ def sessions(bench: Bench) -> list[Row]:
                 _record(row, together, "many")
                 if alone.requests and together.requests:
                     row.add("ratio", together.cpu_us / alone.cpu_us)
+        return [row for row, _ in started]
+
+
+def bulkhead(bench: Bench) -> list[Row]:
+    """19 sessions without and with a twentieth that hangs and has 500 clients.
+
+    The same load right after each other, on a server that holds nothing back by
+    limits: what the others feel is what 500 waiting requests cost by themselves.
+    """
+    candidates = catalogue.named(
+        "session-proxy", "session-proxy-httpx", "fastapi-httpx"
+    )
+    paths = [wire.path(index, wire.CHAT) for index in range(HEALTHY)]
+    with (
+        bench.json_upstream(addresses=HEALTHY) as port,
+        bench.serving(
+            candidates, upstream_port=port, tail=wire.CHAT, sessions=HEALTHY + 1
+        ) as started,
+    ):
+        for turn, row, server in _turns(bench, started):
+            with _blamed(row, server):
+                bench.progress(f"{turn}: {HEALTHY} sessions")
+                alone = _warm_and_driven(bench, server, paths)
+                _record(row, alone, "alone")
+                bench.progress(f"{turn}: one more that hangs, {WAITING} clients")
+                with hung.session(
+                    server, index=HEALTHY, upstream_port=port, clients=WAITING
+                ):
+                    beside = _warm_and_driven(bench, server, paths)
+                _record(row, beside, "beside")
+                if alone.requests and beside.requests:
+                    row.add("ratio", beside.p99_ms / alone.p99_ms)
         return [row for row, _ in started]
 
 
@@ -259,6 +293,7 @@ SCENARIOS: Final = {
     ),
     "wsgi-post": Scenario(small_post(catalogue.WSGI), frozenset(_WSGI)),
     "sessions": Scenario(sessions, frozenset({"session-proxy", "session-proxy-wsgi"})),
+    "bulkhead": Scenario(bulkhead, frozenset({"session-proxy"})),
     "download": Scenario(download, frozenset({*_ASGI, *_WSGI})),
     "upload": Scenario(upload, frozenset({*_ASGI, *_WSGI})),
     "events": Scenario(event_streams, frozenset({*_ASGI, "asgiproxy"})),

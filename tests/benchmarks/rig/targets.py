@@ -90,6 +90,11 @@ def _sessions(rows: list[Row]) -> Iterator[Verdict]:
         yield Verdict(claim, value(rows, "ratio", name), at_most=1.4)
 
 
+def _bulkhead(rows: list[Row]) -> Iterator[Verdict]:
+    claim = f"19 sessions beside one that hangs: {ASGI} p99 to p99 without it"
+    yield Verdict(claim, value(rows, "ratio", ASGI), at_most=1.5)
+
+
 def _download(rows: list[Row]) -> Iterator[Verdict]:
     yield from _growth(rows, "download")
     claim = f"256 MiB download: {ASGI} MB/s to nginx's"
@@ -149,6 +154,7 @@ _JUDGES: Final[dict[str, Callable[[list[Row]], Iterator[Verdict]]]] = {
     "asgi-get": _asgi_get,
     "wsgi-get": _wsgi_get,
     "sessions": _sessions,
+    "bulkhead": _bulkhead,
     "download": _download,
     "upload": _upload,
     "events": _events,
