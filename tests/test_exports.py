@@ -6,6 +6,7 @@ import session_proxy_middleware
 
 NAMES = [
     "CORS",
+    "Caching",
     "ConfigError",
     "Forbidden",
     "InvalidCredential",
@@ -21,6 +22,7 @@ NAMES = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "open_store",
 ]
 
 

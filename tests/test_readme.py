@@ -33,7 +33,10 @@ def run(title: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("title", [title for title, _ in BLOCKS])
-def test_every_code_block_runs(title: str) -> None:
+def test_every_code_block_runs(
+    title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # One of them makes a file.
     run(title)
 
 

@@ -8,23 +8,19 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
+from . import lookups
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .asgi_lifespan import Lifespan
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
-from .exchange import (
-    Authenticate,
-    FindKey,
-    FindService,
-    FindSession,
-    RoundTrip,
-    Step,
-    exchange,
-)
+from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
 from .interfaces import AsyncResponse
 from .models import Ending, Reply, Request, Route
+from .opening import AwaitReady
+from .probing import AsyncProber
 from .proxy import SessionProxy
 from .upstream.loops import PerLoop
+from .workers import Lonely
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -46,17 +42,17 @@ class SessionProxyMiddleware:
         self._mark = proxy.match.MARK
         self._reach = proxy.match.REACH
         self._transport = proxy.async_transport()
-        store = proxy.store
-        self._ask: dict[type, Callable[[Any], Awaitable[Any]]] = {
-            FindKey: lambda step: store.keys.alookup(step.digest),
-            FindService: lambda step: store.services.alookup(step.name),
-            FindSession: lambda step: store.sessions.alookup(step.service, step.id),
-        }
+        self._ask = lookups.awaited(proxy)
+        if proxy.ready_wait:
+            prober = AsyncProber(proxy)
+            self._ask[AwaitReady] = lambda step: prober.wait(step.session)
+        self._closer = lookups.Closer(proxy, self._transport)
+        Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
-        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle))
+        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle, proxy.activity))
         proxy.draining.watch(self._break_off)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -91,7 +87,8 @@ class SessionProxyMiddleware:
                     if type(step) is RoundTrip:
                         if client is None:
                             lookout = self._lookouts.current()
-                            client = Client(receive, step.meter, lookout)
+                            session = step.outbound.session
+                            client = Client(receive, step.meter, lookout, session)
                         upload = client if step.meter is not None else None
                         answer = response = await self._transport.asend(
                             step.outbound, upload
@@ -176,6 +173,7 @@ async def _stream(
                     client.turns += 1
                     data = await response.read()
                     client.turns += 1
+                    client.flowed()
                     if data:
                         sent += len(data)
                         await send(_more(data))

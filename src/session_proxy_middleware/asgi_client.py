@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from .activity import Activity
 from .errors import ClientDisconnected, Draining
-from .models import Ending
+from .models import Ending, Session
 from .rules.body import BodyMeter
 
 Scope = MutableMapping[str, Any]
@@ -40,8 +41,13 @@ class Client:
     _timer: asyncio.TimerHandle | None = None
 
     def __init__(
-        self, receive: Receive, meter: BodyMeter | None, lookout: Lookout
+        self,
+        receive: Receive,
+        meter: BodyMeter | None,
+        lookout: Lookout,
+        session: Session,
     ) -> None:
+        self._session = session
         self._receive = receive
         self._lookout = lookout
         self._task = asyncio.current_task(lookout.loop)
@@ -64,7 +70,16 @@ class Client:
         if self.meter is not None:
             self.meter.count(data, ended)
         self.ended = ended
+        self.flowed()
         return data
+
+    def flowed(self) -> None:
+        """Bytes have flowed: the session is in use."""
+        activity = self._lookout.activity
+        if activity is not None:
+            activity.sessions[self._session.name] = self._session
+            if not activity.due:
+                activity.begin()
 
     def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has
@@ -131,9 +146,12 @@ class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
     pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, idle: float, activity: Activity | None
+    ) -> None:
         self.loop = loop
         self.idle = idle
+        self.activity = activity
         # A set, which a request leaves as soon as it is over: kept until the next
         # look, what hangs on it would cool the caches and age for the collector.
         self._young: set[Client] = set()

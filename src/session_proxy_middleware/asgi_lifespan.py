@@ -45,6 +45,7 @@ class Lifespan:
         """What the server gets."""
         if message["type"].startswith("lifespan.shutdown."):
             await self._transport.aclose()
+            await self._proxy.aclose()
         await self._send(message)
 
     async def _drained(self) -> None:

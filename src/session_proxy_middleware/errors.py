@@ -296,12 +296,27 @@ class Overloaded(Unavailable):
 
 
 class Draining(Unavailable):
-    """The proxy is shutting down and takes no new requests."""
+    """The proxy, or the session, is shutting down and takes no new requests."""
 
     slug = "draining"
 
 
+class SessionStarting(Unavailable):
+    """The session is starting, and has been waited for as long as is wanted."""
+
+    code = "SP-503-STARTING"
+    sentence = "The session is starting"
+    slug = "session_starting"
+
+
 class StoreUnavailable(Unavailable):
-    """A registry, key store or authenticator failed. Hooks may raise it."""
+    """A registry, key store or authenticator failed. Hooks may raise it.
+
+    `reported` says that the log has been told, once for all requests.
+    """
 
     slug = "store_unavailable"
+
+    def __init__(self, *details: object, reported: bool = False) -> None:
+        super().__init__(*details)
+        self.reported = reported

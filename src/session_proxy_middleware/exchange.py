@@ -33,6 +33,7 @@ from .errors import (
 )
 from .interfaces import UNKNOWN
 from .models import Ending, Outbound, Principal, Reply, Request, Session
+from .opening import AwaitReady, opened
 from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
 from .rules.headers import Framing, RequestFields
@@ -74,6 +75,15 @@ class FindSession:
 
 
 @dataclass(slots=True)
+class FindAgain:
+    """Ask the registry itself: the last answer to `FindSession` may be out of date.
+    Answer: a `Session` or None."""
+
+    service: str
+    id: str
+
+
+@dataclass(slots=True)
 class RoundTrip:
     """Do it: connect, send, receive the head. Answer: an (async) `Response`."""
 
@@ -82,7 +92,16 @@ class RoundTrip:
     """What the driver counts the request's body with, if there is one."""
 
 
-Step = Authenticate | FindKey | FindService | FindSession | RoundTrip | Reply
+Step = (
+    Authenticate
+    | FindKey
+    | FindService
+    | FindSession
+    | FindAgain
+    | AwaitReady
+    | RoundTrip
+    | Reply
+)
 Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
 
@@ -110,6 +129,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             principal, session, fields, framing = yield from admit(request, proxy)
             limiter.enter(session, principal)
             held = session
+            if session.state != "running":
+                session = yield from opened(session, wait=proxy.ready_wait > 0)
             policy = proxy.header_policy
             meter = None
             if framing[0]:
@@ -121,6 +142,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             except (ConnectFailed, ConnectTimeout) as failure:
                 # Nothing was sent, so a second try delivers nothing twice.
                 session = yield from find_again(session, failure)
+                session = yield from opened(session, wait=proxy.ready_wait > 0)
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
             reply = forwarding.inbound(
@@ -146,6 +168,12 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     finally:
         if held is not None and principal is not None:
             limiter.leave(held, principal)
+            activity = proxy.activity
+            if activity is not None and error is None:
+                activity.sessions[held.name] = held
+                activity.keys[principal.id] = True
+                if not activity.due:
+                    activity.begin()
         if access_log.isEnabledFor(logging.INFO):
             cut = "draining" if limiter.draining else "cancelled"
             _record(request, principal, status, error, ending, cut)
@@ -217,8 +245,8 @@ def find_again(session: Session, failure: ProxyError) -> Answered:
         ProxyError: it has not moved; the failure to connect, as it was.
     """
     try:
-        fresh = yield FindSession(session.service, session.id)
-    except OSError:
+        fresh = yield FindAgain(session.service, session.id)
+    except (OSError, StoreUnavailable):
         raise failure from None
     if fresh is None:
         raise SessionNotFound("ended while connecting") from failure
@@ -236,7 +264,7 @@ def _report(error: ProxyError, request: Request) -> None:
             error,
             exc_info=error.__cause__ or error,
         )
-    elif isinstance(error, StoreUnavailable) or (
+    elif (isinstance(error, StoreUnavailable) and not error.reported) or (
         error.status >= 500 and not isinstance(error, Unavailable)
     ):
         log.warning(

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from .models import Headers, Key, Outbound, Principal, Request, Service, Session
+from .models import (
+    Headers,
+    Key,
+    Outbound,
+    Principal,
+    Request,
+    Service,
+    Session,
+    State,
+)
+
+Result = TypeVar("Result", covariant=True)
 
 Authenticator = Callable[[Request], Principal | Awaitable[Principal]]
 """Who is calling. Sync or async; raise `Unauthenticated` to answer 401,
@@ -49,7 +60,12 @@ class Store(Protocol):
     """Where services, sessions and keys are looked up.
 
     A store may have an attribute `immediate`, true where a look-up is a matter of
-    microseconds and never waits: the flow then calls `lookup` itself.
+    microseconds and never waits or fails: the flow then calls `lookup` itself. In
+    front of any other the proxy remembers answers for a moment (see `Caching`).
+
+    A store may have a method `watch(listener)` and tell the listener, as
+    `listener(kind, value)`, what this process changes: `"service"` and a name,
+    `"session"` and a `Session`, `"key"` and an id. It keeps the listener weakly.
     """
 
     @property
@@ -58,6 +74,69 @@ class Store(Protocol):
     def sessions(self) -> Sessions: ...
     @property
     def keys(self) -> Keys: ...
+
+
+class Operation(Protocol[Result]):
+    """Something a backend has yet to do: `run()` does it and blocks, `await` does it
+    without blocking the event loop. It is done once, one way or the other.
+
+    Raises: `StoreUnavailable`.
+    """
+
+    def run(self) -> Result: ...
+    def __await__(self) -> Generator[Any, None, Result]: ...
+
+
+class Backend(Protocol):
+    """Where a store keeps things: what memory, SQLite and Redis each do in their own
+    way. It checks nothing and knows no rule; names and values come checked.
+
+    A change is a pure function from what is there to what is to be there, or to None
+    for no change. A backend applies it as one step that nothing comes between.
+    """
+
+    def put_service(self, service: Service, /) -> Operation[None]: ...
+    def find_service(self, name: str, /) -> Operation[Service | None]: ...
+    def remove_service(self, name: str, /) -> Operation[bool]: ...
+    def list_services(self) -> Operation[list[Service]]: ...
+
+    def put_session(self, session: Session, /) -> Operation[None]:
+        """Replaces one of the same name, creates its service where there is none,
+        and forgets some of those that ended long ago."""
+        ...
+
+    def find_session(self, service: str, id: str, /) -> Operation[Session | None]: ...
+    def change_session(
+        self, service: str, id: str, change: Callable[[Session], Session | None], /
+    ) -> Operation[Session | None]: ...
+    def list_sessions(
+        self,
+        *,
+        service: str | None,
+        state: State | None,
+        after: tuple[str, str],
+        limit: int,
+        now: float,
+    ) -> Operation[list[Session]]:
+        """In an order of its own, those after the one named `after`."""
+        ...
+
+    def note_sessions(
+        self, active_at: Mapping[tuple[str, str], float], /
+    ) -> Operation[None]: ...
+
+    def put_key(self, key: Key, /) -> Operation[bool]:
+        """False, and nothing done, when the digest or id is there already."""
+        ...
+
+    def find_key(self, digest: bytes, /) -> Operation[Key | None]: ...
+    def key_of(self, id: str, /) -> Operation[Key | None]: ...
+    def change_key(
+        self, id: str, change: Callable[[Key], Key | None], /
+    ) -> Operation[Key | None]: ...
+    def remove_key(self, id: str, /) -> Operation[bool]: ...
+    def list_keys(self, *, after: str, limit: int) -> Operation[list[Key]]: ...
+    def note_keys(self, used_at: Mapping[str, float], /) -> Operation[None]: ...
 
 
 class AsyncUpload(Protocol):

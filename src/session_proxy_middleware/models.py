@@ -6,16 +6,23 @@ alone, because a frozen dataclass costs twice as much to build.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Field = tuple[bytes, bytes]
 """One header field: lower-case name, value as received."""
 
 Headers = list[Field]
 """Header fields in the order they came, duplicates kept."""
+
+State = Literal["starting", "running", "draining", "ended"]
+"""Where a session is in its life: only `running` takes requests at once."""
+
+SESSION_TTL = 7200.0
+"""Seconds that a session lives unless it is touched: Pipecat Cloud's default."""
 
 
 @dataclass(slots=True)
@@ -112,6 +119,9 @@ class Key:
     principal: Principal
     not_before: float | None = None
     expires_at: float | None = None
+    created_at: float = 0.0
+    used_at: float | None = None
+    """When it last opened something, to within some seconds; only `list` says."""
     secret: str | None = field(default=None, repr=False)
 
 
@@ -145,7 +155,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A running session and the address it listens on.
+    """A session and the address it listens on. Times are seconds since the epoch.
 
     `epoch` differs between any two registrations, so a connection made for one is
     never used for another (DESIGN section 6).
@@ -156,6 +166,14 @@ class Session:
     origin: Origin
     base_path: bytes
     epoch: int
+    state: State = "running"
+    ttl: float = SESSION_TTL
+    """Seconds that it lives on from each touch."""
+    registered_at: float = 0.0
+    expires_at: float = math.inf
+    """When it ends by itself; of one that has ended, when it did."""
+    active_at: float | None = None
+    """When bytes last flowed, to within some seconds; only `list` says."""
     name: str = field(init=False)
     """`service/id`: what limits and records count by."""
     pool_key: tuple[str, int] = field(init=False, repr=False)

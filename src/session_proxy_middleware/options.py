@@ -48,6 +48,43 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Caching:
+    """For how many seconds this process relies on what a store said; 0 for never. A
+    change made elsewhere is seen after that time, one made here at once.
+
+    - `found`, `absent`: a service or session that is there, or is not.
+    - `keys`: a key; so long is one accepted that was revoked elsewhere.
+    - `entries`: how many answers of each kind are kept.
+
+    A store in this process's memory is not cached.
+
+    Raises:
+        ConfigError: a value is not a finite number from 0 up.
+    """
+
+    found: float = 1.0
+    absent: float = 0.5
+    keys: float = 5.0
+    entries: int = 20_000
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            count = item.name == "entries"
+            number = isinstance(value, int if count else int | float)
+            if (
+                not number
+                or isinstance(value, bool)
+                or not math.isfinite(value)
+                or value < (1 if count else 0)
+            ):
+                allowed = "whole number from 1 up" if count else "number from 0 up"
+                raise ConfigError(
+                    f"Caching({item.name}=...) must be a {allowed}, not {value!r}"
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How much is let through at once, per process.
 

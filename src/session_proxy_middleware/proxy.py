@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
+import re
 import signal
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
+from .activity import Activity
 from .draining import Chain, Drain
 from .errors import ConfigError
-from .interfaces import UNKNOWN, AsyncTransport, Authenticator, Store, Transport
+from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import CORS, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.networks import Networks
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
-from .stores import open_store
+from .stores import checked_store
+from .stores.cache import CachedStore
 from .upstream.aio import AsyncHTTP11Transport
 from .upstream.blocking import HTTP11Transport
 from .upstream.httpx_transport import (
@@ -56,6 +60,7 @@ class SessionProxy:
     - `allowed_networks`: where sessions may be, like `["10.0.0.0/8"]`; the default
       is anywhere but link-local and metadata addresses (see `rules.networks`).
     - `ssl_context`: for `https` sessions, instead of the system's trust.
+    - `caching`: how long answers of the store are relied on (see `Caching`).
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
@@ -67,6 +72,9 @@ class SessionProxy:
       leaves that to the sessions.
     - `drain`: seconds that requests under way are given when the host shuts down.
       25, because gunicorn and Kubernetes kill what still runs after 30.
+    - `ready_wait`: seconds that requests to a session that is `starting` are held.
+    - `ready_path`: what to GET from such a session, ready when it answers 2xx; without
+      one it is ready when it answers at all.
     - `contract`: `extended`, or `strict` to answer 500 for 501 to 504 and 508.
 
     Raises:
@@ -85,6 +93,7 @@ class SessionProxy:
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
+        caching: Caching | None = None,
         forwarded: Literal["set", "append", "off"] = "set",
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
@@ -93,13 +102,20 @@ class SessionProxy:
         cors: CORS | None = None,
         drain: float = 25.0,
         contract: Literal["extended", "strict"] = "extended",
+        ready_wait: float = 0.0,
+        ready_path: str | None = None,
     ) -> None:
-        self.store = open_store(store)
+        self.store = checked_store(store)
+        caching = _instance("caching", caching, Caching)
+        known: Any = self.store
+        self.lookups: Store = self.store
+        if not getattr(self.store, "immediate", False):
+            known = self.lookups = CachedStore(self.store, caching)
         # What the flow knows without asking; the rest is a step for the driver.
-        immediate = getattr(self.store, "immediate", False)
-        self.known_key = self.store.keys.lookup if immediate else _unknown
-        self.known_service = self.store.services.lookup if immediate else _unknown
-        self.known_session = self.store.sessions.lookup if immediate else _unknown
+        immediate = known is self.store
+        self.known_key = known.keys.lookup if immediate else known.keys.peek
+        self.known_service = known.services.lookup if immediate else known.services.peek
+        self.known_session = known.sessions.lookup if immediate else known.sessions.peek
         self.match = RouteMatcher(prefix, session_id_pattern)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(
@@ -133,6 +149,10 @@ class SessionProxy:
         self.limiter = Limiter(self.limits)
         self.draining = Drain(drain)
         self._chain = Chain(self.drain)
+        self.ready_wait = _seconds("ready_wait", ready_wait)
+        self.ready_path = _path("ready_path", ready_path)
+        activity = Activity(self.store, keys=authenticate is None)
+        self.activity = activity if activity.wanted else None
         self._ssl_context = ssl_context
         self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
@@ -142,6 +162,13 @@ class SessionProxy:
                 "allowed_networks is for the transport that the proxy makes; give "
                 "one of your own networks=Networks([...])"
             )
+
+    @classmethod
+    def for_pipecat(cls, store: Store | str, **options: Any) -> SessionProxy:
+        """A proxy for bots on Pipecat's base image: the first call after a start is
+        held for up to 10 s, until the bot's `/readyz` says that it is there. Each
+        option may be given all the same."""
+        return cls(store, **{"ready_wait": 10.0, "ready_path": "/readyz", **options})
 
     def drain(self) -> None:
         """Take no new requests: they get 503 `draining`. Those in flight go on for as
@@ -175,26 +202,34 @@ class SessionProxy:
         self.limiter.draining = False
         self.draining.resume()
 
+    async def aclose(self) -> None:
+        """Close what the store has open for the running event loop. It opens it again
+        when it is asked."""
+        aclose = getattr(self.store, "aclose", None)
+        if aclose is not None:
+            await aclose()
+
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""
         return b"%032x" % _ids.getrandbits(128)
 
-    def async_transport(self) -> AsyncTransport:
-        """The transport for the ASGI driver.
+    def async_transport(self, timeouts: Timeouts | None = None) -> AsyncTransport:
+        """The transport for the ASGI driver; with `timeouts` of its own for probes.
 
         Raises:
             ConfigError: the one that was given is sync only.
         """
         given = self._transport
+        timeouts = timeouts or self.timeouts
         if given is None:
             return AsyncHTTP11Transport(
-                timeouts=self.timeouts,
+                timeouts=timeouts,
                 ssl_context=self._ssl_context,
                 networks=self._networks,
             )
         if hasattr(given, "handle_async_request"):
             return AsyncHTTPXTransport(
-                given, timeouts=self.timeouts, networks=self._networks
+                given, timeouts=timeouts, networks=self._networks
             )
         if isinstance(given, AsyncTransport):
             return given
@@ -203,24 +238,23 @@ class SessionProxy:
             "async one, like httpx.AsyncHTTPTransport()"
         )
 
-    def blocking_transport(self) -> Transport:
-        """The transport for the WSGI driver.
+    def blocking_transport(self, timeouts: Timeouts | None = None) -> Transport:
+        """The transport for the WSGI driver; with `timeouts` of its own for probes.
 
         Raises:
             ConfigError: the one that was given is async only.
         """
         given = self._transport
+        timeouts = timeouts or self.timeouts
         if given is None:
             return HTTP11Transport(
-                timeouts=self.timeouts,
+                timeouts=timeouts,
                 ssl_context=self._ssl_context,
                 networks=self._networks,
                 drain=self.draining,
             )
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(
-                given, timeouts=self.timeouts, networks=self._networks
-            )
+            return HTTPXTransport(given, timeouts=timeouts, networks=self._networks)
         if isinstance(given, Transport):
             return given
         raise ConfigError(
@@ -229,8 +263,19 @@ class SessionProxy:
         )
 
 
-def _unknown(*_: Any) -> Any:
-    return UNKNOWN
+def _seconds(option: str, value: float) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < 0:
+        raise ConfigError(f"{option} must be seconds from 0 up, not {value!r}")
+    return float(value)
+
+
+def _path(option: str, value: str | None) -> str | None:
+    if value is not None and (
+        not isinstance(value, str) or not re.fullmatch(r"/[\x21-\x7e]*", value)
+    ):
+        raise ConfigError(f"{option} must be a path like '/readyz', not {value!r}")
+    return value
 
 
 def _instance(option: str, value: T | None, kind: type[T]) -> T:

@@ -9,26 +9,21 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
+from . import lookups
 from .errors import (
     ClientDisconnected,
     ConfigError,
     ProxyError,
     ResponseTruncated,
 )
-from .exchange import (
-    Authenticate,
-    FindKey,
-    FindService,
-    FindSession,
-    Flow,
-    RoundTrip,
-    Step,
-    exchange,
-)
+from .exchange import Authenticate, Flow, RoundTrip, Step, exchange
 from .hooks import as_sync
 from .interfaces import Response
 from .models import Ending, Headers, Reply, Request, Route
+from .opening import AwaitReady
+from .probing import Prober
 from .proxy import SessionProxy
+from .workers import Lonely
 from .wsgi_client import Client
 
 Environ = dict[str, Any]
@@ -55,12 +50,12 @@ class SessionProxyMiddleware:
         self._mark = proxy.match.MARK
         self._reach = proxy.match.REACH
         self._transport = proxy.blocking_transport()
-        store = proxy.store
-        self._ask: dict[type, Callable[[Any], Any]] = {
-            FindKey: lambda step: store.keys.lookup(step.digest),
-            FindService: lambda step: store.services.lookup(step.name),
-            FindSession: lambda step: store.sessions.lookup(step.service, step.id),
-        }
+        self._ask = lookups.blocking(proxy)
+        if proxy.ready_wait:
+            prober = Prober(proxy)
+            self._ask[AwaitReady] = lambda step: prober.wait(step.session)
+        self._closer = lookups.Closer(proxy, self._transport)
+        self._lonely = Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_sync(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
@@ -82,8 +77,10 @@ class SessionProxyMiddleware:
         self, request: Request, start_response: StartResponse
     ) -> Iterable[bytes]:
         started = perf_counter()
+        if self._lonely.unsaid:
+            self._lonely.look(request.context)
         flow = exchange(request, self._proxy)
-        client = Client(request.context)
+        client = Client(request.context, self._proxy.activity)
         response: Response | None = None
         try:
             step: Step = next(flow)
@@ -163,6 +160,7 @@ class Stream(Iterator[bytes]):
             self._begun = True
             try:
                 data = self._response.read()
+                self._client.flowed()
             except ResponseTruncated as truncated:
                 # Raised, so that the server breaks the connection off and the
                 # truncation shows; as what servers take for the network's doing.

@@ -12,6 +12,7 @@ from typing import Any
 from werkzeug.exceptions import ClientDisconnected as WerkzeugClientDisconnected
 from werkzeug.wsgi import get_input_stream
 
+from .activity import Activity
 from .errors import (
     ClientDisconnected,
     InternalError,
@@ -20,7 +21,7 @@ from .errors import (
 )
 from .exchange import RoundTrip
 from .interfaces import Departure
-from .models import Ending
+from .models import Ending, Session
 from .rules.body import BodyMeter
 
 PIECE = 65_536
@@ -31,8 +32,12 @@ so more would hold a slow upload back, and less cost calls."""
 class Client:
     """An `Upload`, and a `Departure` where there is one."""
 
-    def __init__(self, environ: Mapping[str, Any]) -> None:
+    def __init__(
+        self, environ: Mapping[str, Any], activity: Activity | None = None
+    ) -> None:
         self._environ = environ
+        self._activity = activity
+        self._session: Session | None = None
         self._stream: Any = None
         self._meter: BodyMeter | None = None
         self._left: int | None = None
@@ -57,6 +62,7 @@ class Client:
         Raises:
             InternalError: the server does not say where a chunked body ends.
         """
+        self._session = step.outbound.session
         if not step.outbound.has_body:
             return
         length = step.outbound.length
@@ -101,12 +107,21 @@ class Client:
         if self._meter is not None:
             self._meter.count(data, ended)
         self.ended = ended
+        self.flowed()
         return data
 
     def departed(self, total: float) -> Ending:
         """What is known of a request whose client left before its reply. `total`:
         seconds since it began."""
         return Ending("client_disconnected", self.received, 0, None, total)
+
+    def flowed(self) -> None:
+        """Bytes have flowed: the session is in use."""
+        activity, session = self._activity, self._session
+        if activity is not None and session is not None:
+            activity.sessions[session.name] = session
+            if not activity.due:
+                activity.begin()
 
     def close(self) -> None:
         """The request is over: the server gets its socket back as it was."""

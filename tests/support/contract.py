@@ -105,6 +105,13 @@ OVERLOADED = _row(
     503, b"SP-503-UNAVAILABLE", _UNAVAILABLE, b"overloaded", Retry_After=b"1"
 )
 DRAINING = _row(503, b"SP-503-UNAVAILABLE", _UNAVAILABLE, b"draining", Retry_After=b"1")
+STARTING = _row(
+    503,
+    b"SP-503-STARTING",
+    b"The session is starting",
+    b"session_starting",
+    Retry_After=b"1",
+)
 STORE = _row(
     503, b"SP-503-UNAVAILABLE", _UNAVAILABLE, b"store_unavailable", Retry_After=b"1"
 )

@@ -15,12 +15,14 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import httpx
 
 from session_proxy_middleware import (
     CORS,
+    Caching,
     Forbidden,
     Key,
     Limits,
@@ -153,6 +155,8 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
 
     def proxy(prefix: str, *, plain: bool = False, **options: Any) -> SessionProxy:
         options.setdefault("timeouts", PATIENT)
+        # What the stores are asked is what tests look at.
+        options.setdefault("caching", Caching(found=0, absent=0, keys=0))
         return SessionProxy(store if plain else recorded, prefix=prefix, **options)
 
     def httpx_transport() -> httpx.AsyncHTTPTransport | httpx.HTTPTransport:
@@ -192,6 +196,8 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
         "drained": proxy("/drained"),
         "ending": proxy("/ending", drain=1.0),
         "gentle": proxy("/gentle", drain=0.4),
+        "waiting": proxy("/waiting", plain=True, ready_wait=8, ready_path="/readyz"),
+        "brisk": proxy("/brisk", plain=True, ready_wait=0.5),
         "wide": proxy(
             "/wide",
             plain=True,
@@ -241,6 +247,22 @@ class Records(logging.Handler):
 _OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
 
 
+def put_key(store: MemoryStore, secret: str, **options: Any) -> Key:
+    """A key with a secret so short that `create` would refuse it: tests are read."""
+    names = {name: options.pop(name) for name in ("services",) if name in options}
+    scopes = {name: options.pop(name, None) for name in ("methods", "paths")}
+    if scopes["methods"] is not None:
+        scopes["methods"] = frozenset(scopes["methods"])
+    key = Key(
+        id=f"id-of-{secret}",
+        digest=digest(secret.encode()),
+        principal=Principal(id=f"id-of-{secret}", **names, **scopes),
+        **options,
+    )
+    store.backend.put_key(key).run()
+    return key
+
+
 class Control:
     """What tests ask of the process: `{"do": name, …}` in, a JSON value out."""
 
@@ -252,7 +274,7 @@ class Control:
         self.calls = Calls()
         self.proxies = proxies(self.store, self.calls, asgi=asgi)
         self.hosted: list[str] = []
-        create = self.store.keys.create
+        create = partial(put_key, self.store)
         create(secret=KEY)
         create(secret="pk_second")
         create(secret="pk_other", services=["other", "other-*"])
@@ -267,8 +289,8 @@ class Control:
         asked = json.loads(body)
         return json.dumps(getattr(self, asked.pop("do"))(**asked)).encode()
 
-    def register(self, service: str, id: str, upstream: str) -> str:
-        return self.store.sessions.register(service, id, upstream).id
+    def register(self, service: str, id: str, upstream: str, **options: Any) -> str:
+        return self.store.sessions.register(service, id, upstream, **options).id
 
     def started(self) -> None:
         """The server's handlers are set, and this is the main thread."""
@@ -282,6 +304,29 @@ class Control:
 
     def end(self, service: str, id: str) -> bool:
         return self.store.sessions.end(service, id)
+
+    def ready(self, service: str, id: str) -> bool:
+        return self.store.sessions.ready(service, id)
+
+    def drain_session(self, service: str, id: str) -> bool:
+        return self.store.sessions.drain(service, id)
+
+    def listed(self, service: str) -> list[dict[str, Any]]:
+        """The sessions of a service, as far as tests look at them."""
+        return [
+            {"id": each.id, "state": each.state, "active_at": each.active_at}
+            for each in self.store.sessions.list(service=service)
+        ]
+
+    def flush(self, via: str) -> None:
+        """Write down the activity that was noted: in time it would be anyway."""
+        activity = self.proxies[via].activity
+        assert activity is not None
+        activity.flush()
+
+    def used(self, secret: str) -> float | None:
+        key = self.store.keys.find(f"id-of-{secret}")
+        return None if key is None else key.used_at
 
     def asked(self) -> list[str]:
         """What the stores were asked since the last time."""

@@ -148,12 +148,13 @@ class Portal:
         via: str = "",
         service: str = "my-agent",
         id: str | None = None,
+        **options: Any,
     ) -> Site:
         """Register a session and say where it is to be found. `via`: the first path
         segment of the proxy (`portal.proxies`)."""
         url = upstream if isinstance(upstream, str) else upstream.url
         id = id or str(uuid.uuid4())
-        self.control("register", service=service, id=id, upstream=url)
+        self.control("register", service=service, id=id, upstream=url, **options)
         prefix = {"": "", "v1": "/v1/public"}.get(via, f"/{via}")
         return Site(self, service, id, prefix, "" if via == "mounted" else via)
 

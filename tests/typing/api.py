@@ -11,6 +11,7 @@ import httpx
 
 from session_proxy_middleware import (
     CORS,
+    Caching,
     Forbidden,
     Key,
     Limits,
@@ -23,9 +24,12 @@ from session_proxy_middleware import (
     StoreUnavailable,
     Timeouts,
     Unauthenticated,
+    open_store,
 )
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
 from session_proxy_middleware.interfaces import Authenticator, Store
+from session_proxy_middleware.models import State
+from session_proxy_middleware.stores.sqlite import SQLiteStore
 from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
 
 ID = "57af5437-97a2-4646-9873-a5c5935bd705"
@@ -41,15 +45,32 @@ def stores() -> Store:
     key = store.keys.create(services=["bot"], methods=["GET"], expires_at=2e9)
     assert_type(key, Key)
     assert_type(key.secret, str | None)
+    assert_type(store.keys.rotate(key.id, overlap=60), Key | None)
+    assert_type(store.keys.list(after=key.id, limit=10), list[Key])
     assert_type(store.keys.revoke(key.id), bool)
     return store
+
+
+def shared_stores() -> list[Store]:
+    store = open_store("sqlite:///sessions.db")
+    session = store.sessions.register("bot", ID, "http://b", state="starting", ttl=60)
+    assert_type(session.state, State)
+    assert_type(session.expires_at, float)
+    assert_type(store.sessions.touch("bot", ID, ttl=90), bool)
+    assert_type(store.sessions.ready("bot", ID), bool)
+    assert_type(store.sessions.drain("bot", ID), bool)
+    assert_type(store.sessions.list(service="bot", state="ended"), list[Session])
+    assert_type(store.services.list(), list[Service])
+    return [store, open_store("redis://127.0.0.1"), SQLiteStore("s.db")]
 
 
 async def async_stores(store: MemoryStore) -> None:
     assert_type(await store.services.aput("bot"), Service)
     assert_type(await store.sessions.aregister("bot", ID, "unix:///s"), Session)
     assert_type(await store.sessions.alookup("bot", ID), Session | None)
-    assert_type(await store.keys.acreate(secret="pk_mine"), Key)
+    assert_type(
+        await store.keys.acreate(secret="pk_mine_0123456789abcdef01234567"), Key
+    )
     assert_type(await store.sessions.aend("bot", ID), bool)
 
 
@@ -94,7 +115,11 @@ def proxies() -> list[SessionProxy]:
             contract="strict",
             allowed_networks=["10.0.0.0/8", "fd00::/8"],
             drain=10,
+            caching=Caching(found=2, absent=0, keys=1.5, entries=10),
+            ready_wait=3,
+            ready_path="/readyz",
         ),
+        SessionProxy.for_pipecat("memory://", prefix="/v1/public"),
         SessionProxy(store=MemoryStore(), transport=httpx.AsyncHTTPTransport()),
     ]
 

@@ -62,7 +62,7 @@ async def call(app: SessionProxyMiddleware) -> int:
         "scheme": "http",
         "http_version": "1.1",
         "client": ("127.0.0.1", 1),
-        "headers": [(b"authorization", b"Bearer pk_a_secret_of_ones_own")],
+        "headers": [(b"authorization", b"Bearer pk_a_secret_of_ones_own_012345678")],
     }
     sent: list[Any] = []
 
@@ -83,7 +83,7 @@ def mounted(*, fail: bool) -> tuple[SessionProxyMiddleware, MemoryStore]:
         raise AssertionError("not the host's")
 
     store = MemoryStore()
-    store.keys.create(secret="pk_a_secret_of_ones_own")
+    store.keys.create(secret="pk_a_secret_of_ones_own_012345678")
     proxy = SessionProxy(store, transport=Moving(store, fail=fail))
     return SessionProxyMiddleware(host, proxy), store
 

@@ -60,6 +60,8 @@ ROWS: list[Row] = [
     ("HeadersTooLarge", 431, "SP-431-HEADERS", FIELDS, "headers_too_large", {}),
     ("Overloaded", 503, "SP-503-UNAVAILABLE", AWAY, "overloaded",
      {"retry-after": "1"}),
+    ("SessionStarting", 503, "SP-503-STARTING", "The session is starting",
+     "session_starting", {"retry-after": "1"}),
     ("Draining", 503, "SP-503-UNAVAILABLE", AWAY, "draining", {"retry-after": "1"}),
     ("StoreUnavailable", 503, "SP-503-UNAVAILABLE", AWAY, "store_unavailable",
      {"retry-after": "1"}),

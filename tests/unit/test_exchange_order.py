@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,12 +13,14 @@ from session_proxy_middleware.errors import (
     ConnectFailed,
     ConnectTimeout,
     Forbidden,
+    StoreUnavailable,
     Unauthenticated,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
 from session_proxy_middleware.exchange import (
     Authenticate,
+    FindAgain,
     FindKey,
     FindService,
     FindSession,
@@ -34,7 +37,10 @@ from session_proxy_middleware.models import (
     Reply,
     Request,
     Service,
+    Session,
+    State,
 )
+from session_proxy_middleware.opening import AwaitReady
 from session_proxy_middleware.rules.credential import digest
 from tests.unit.values import (
     HOST_FIELD,
@@ -75,6 +81,8 @@ class World:
             FindKey: a_key(),
             FindService: Service(name="bot"),
             FindSession: a_session(),
+            FindAgain: a_session(),
+            AwaitReady: a_session(),
             RoundTrip: Head(),
         }
         self.answers |= {globals()[name]: value for name, value in answers.items()}
@@ -224,7 +232,7 @@ def test_a_service_outside_the_scope_looks_exactly_like_an_unknown_one() -> None
 def test_malformed_unknown_and_ended_sessions_look_exactly_alike() -> None:
     malformed = World().run(a_request(session_id=None, headers=with_id()))
     unknown = World(FindSession=None).run(a_request(headers=with_id()))
-    ended = World(FindSession=[a_session(), None], RoundTrip=ConnectFailed("x"))
+    ended = World(FindAgain=None, RoundTrip=ConnectFailed("x"))
     assert same_bytes(malformed, unknown)
     assert same_bytes(malformed, ended.run(a_request(headers=with_id())))
 
@@ -232,21 +240,30 @@ def test_malformed_unknown_and_ended_sessions_look_exactly_alike() -> None:
 @pytest.mark.parametrize("failure", [ConnectFailed("x"), ConnectTimeout("x")])
 def test_a_session_that_has_moved_is_tried_once_more(failure: Exception) -> None:
     first, second = a_session(), a_session("http://10.0.3.8:8080")
-    world = World(FindSession=[first, second], RoundTrip=[failure, Head(201)])
+    world = World(FindSession=first, FindAgain=second, RoundTrip=[failure, Head(201)])
     assert world.run(a_request()).status == 201
-    assert world.asked == [*ALL, FindSession, RoundTrip]
+    assert world.asked == [*ALL, FindAgain, RoundTrip]
     trip = world.steps[-1]
     assert isinstance(trip, RoundTrip)
     assert trip.outbound.session is second
     assert trip.outbound.headers[0] == (b"host", b"10.0.3.8:8080")
 
 
+def test_a_session_that_has_moved_and_is_starting_is_waited_for() -> None:
+    world = World(
+        FindAgain=replace(a_session(), state="starting"),
+        AwaitReady=a_session(),
+        RoundTrip=[ConnectFailed("x"), Head(201)],
+    )
+    assert world.run(a_request(), a_proxy(ready_wait=1)).status == 201
+    assert world.asked == [*ALL, FindAgain, AwaitReady, RoundTrip]
+
+
 def test_a_session_that_has_moved_is_not_tried_a_third_time() -> None:
-    sessions = [a_session(), a_session(), a_session()]
     failures = [ConnectFailed("1"), ConnectFailed("2")]
-    world = World(FindSession=sessions, RoundTrip=failures)
+    world = World(RoundTrip=failures)
     assert slug(world.run(a_request())) == "upstream_unreachable"
-    assert world.asked == [*ALL, FindSession, RoundTrip]
+    assert world.asked == [*ALL, FindAgain, RoundTrip]
 
 
 @pytest.mark.parametrize(
@@ -255,9 +272,84 @@ def test_a_session_that_has_moved_is_not_tried_a_third_time() -> None:
 def test_a_session_that_has_not_moved_is_not_tried_again(
     failure: Exception, status: int
 ) -> None:
-    world = World(RoundTrip=failure)
+    session = a_session()
+    world = World(FindSession=session, FindAgain=session, RoundTrip=failure)
     assert world.run(a_request()).status == status
-    assert world.asked == [*ALL, FindSession]
+    assert world.asked == [*ALL, FindAgain]
+
+
+def in_state(state: State) -> Session:
+    return replace(a_session(), state=state)
+
+
+def test_a_session_that_is_starting_is_waited_for_once_it_has_a_place() -> None:
+    starting, running = in_state("starting"), in_state("running")
+    proxy = a_proxy(ready_wait=1, limits=Limits(per_session=1))
+    world = World(FindSession=starting, AwaitReady=running)
+    assert world.run(a_request(), proxy).status == 200
+    assert world.asked == [*ALL[:3], AwaitReady, RoundTrip]
+    assert world.steps[3] == AwaitReady(starting)
+    trip = world.steps[-1]
+    assert isinstance(trip, RoundTrip)
+    assert trip.outbound.session is running
+    assert proxy.limiter.in_flight == 0
+    proxy.limiter.enter(starting, Principal(id="other"))
+    full = World(FindSession=starting)
+    assert slug(full.run(a_request(), proxy)) == "too_many_requests"
+    assert full.asked == ALL[:3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (in_state("starting"), (503, "session_starting")),
+        (in_state("draining"), (503, "draining")),
+        (None, (404, "session_not_found")),
+        (OSError("db"), (503, "store_unavailable")),
+        (StoreUnavailable("db"), (503, "store_unavailable")),
+    ],
+)
+def test_what_the_wait_ends_with_decides(
+    answer: Any, expected: tuple[int, str]
+) -> None:
+    proxy = a_proxy(ready_wait=1)
+    world = World(FindSession=in_state("starting"), AwaitReady=answer)
+    reply = world.run(a_request(), proxy)
+    assert (reply.status, slug(reply)) == expected
+    assert world.asked == [*ALL[:3], AwaitReady]
+    assert proxy.limiter.in_flight == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "wait", "expected"),
+    [("starting", 0, "session_starting"), ("draining", 1, "draining")],
+)
+def test_what_is_not_waited_for_is_refused_at_once(
+    state: State, wait: float, expected: str
+) -> None:
+    world = World(FindSession=in_state(state))
+    assert slug(world.run(a_request(), a_proxy(ready_wait=wait))) == expected
+    assert world.asked == ALL[:3]
+
+
+def test_what_was_used_is_noted_and_what_was_refused_is_not() -> None:
+    proxy = a_proxy()
+    assert proxy.activity is not None
+    World(FindSession=in_state("draining")).run(a_request(), proxy)
+    World(RoundTrip=UpstreamTimeout("x")).run(a_request(), proxy)
+    assert proxy.activity.sessions == {}
+    assert not proxy.activity.due
+    for _ in range(2):
+        World().run(a_request(), proxy)
+    assert proxy.activity.due
+    assert list(proxy.activity.sessions) == [f"bot/{ID}"]
+    assert list(proxy.activity.keys) == ["k1"]
+
+
+def test_a_store_that_keeps_no_activity_is_told_none() -> None:
+    proxy = a_proxy()
+    proxy.activity = None
+    assert World().run(a_request(), proxy).status == 200
 
 
 @pytest.mark.parametrize("failure", [UpstreamUnreachable("x"), UpstreamTimeout("x")])
@@ -269,10 +361,11 @@ def test_what_may_have_been_delivered_is_never_delivered_again(
     assert world.asked == ALL
 
 
-def test_a_registry_that_fails_meanwhile_leaves_the_first_failure() -> None:
-    world = World(
-        FindSession=[a_session(), OSError("db")], RoundTrip=ConnectFailed("x")
-    )
+@pytest.mark.parametrize("failure", [OSError("db"), StoreUnavailable("db")])
+def test_a_registry_that_fails_meanwhile_leaves_the_first_failure(
+    failure: Exception,
+) -> None:
+    world = World(FindAgain=failure, RoundTrip=ConnectFailed("x"))
     assert slug(world.run(a_request())) == "upstream_unreachable"
 
 
@@ -331,7 +424,7 @@ def test_a_response_that_is_not_final_is_a_protocol_error() -> None:
 
 def test_a_store_in_memory_is_not_asked_in_steps() -> None:
     store = MemoryStore()
-    store.keys.create(secret=SECRET)
+    store.backend.put_key(a_key()).run()
     session = store.sessions.register("bot", ID, "http://10.0.3.7:8080")
     flow = exchange(a_request(), SessionProxy(store))
     step = next(flow)

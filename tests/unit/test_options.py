@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from session_proxy_middleware import (
+    Caching,
     ConfigError,
     Limits,
     MemoryStore,
@@ -45,6 +46,43 @@ def test_a_total_time_that_is_none_is_refused(value: Any) -> None:
 def test_times_have_defaults_and_keep_what_they_are_given() -> None:
     assert Timeouts() == Timeouts(connect=3.0, response=60.0, idle=300.0, total=None)
     assert Timeouts(connect=1, total=0.5).total == 0.5
+
+
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, "3", True, None, [1]])
+@pytest.mark.parametrize("name", ["found", "absent", "keys", "entries"])
+def test_a_caching_time_that_is_none_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=rf"Caching\({name}=\.\.\.\) must be"):
+        Caching(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0, 1.5])
+def test_a_cache_without_entries_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="whole number from 1 up"):
+        Caching(entries=value)
+
+
+def test_caching_has_defaults_and_may_be_off() -> None:
+    assert Caching() == Caching(found=1.0, absent=0.5, keys=5.0, entries=20_000)
+    assert Caching(found=0, absent=0, keys=0).keys == 0
+
+
+@pytest.mark.parametrize("value", [-1, math.inf, math.nan, "3", True, None])
+def test_a_wait_for_readiness_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="ready_wait must be seconds"):
+        a_proxy(ready_wait=value)
+
+
+@pytest.mark.parametrize("value", ["readyz", "", "/a b", "/ü", 3, b"/readyz"])
+def test_a_readiness_path_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match="ready_path must be a path"):
+        a_proxy(ready_path=value)
+
+
+def test_the_profile_for_pipecat_waits_and_may_be_changed() -> None:
+    proxy = SessionProxy.for_pipecat("memory://", prefix="/v1")
+    assert (proxy.ready_wait, proxy.ready_path) == (10.0, "/readyz")
+    assert SessionProxy.for_pipecat("memory://", ready_wait=2).ready_wait == 2.0
+    assert SessionProxy("memory://").ready_wait == 0.0
 
 
 @pytest.mark.parametrize("value", NO_COUNTS)

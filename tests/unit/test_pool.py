@@ -29,6 +29,15 @@ def test_a_connection_is_only_for_its_own_epoch() -> None:
     assert pool.take(A, 0.0) == "a"
 
 
+def test_the_connections_to_one_session_are_removed_together() -> None:
+    pool: Pool[str] = Pool()
+    for key, name in ((A, "a1"), (B, "b"), (A, "a2")):
+        pool.give(key, name, 0.0)
+    assert sorted(pool.remove(A)) == ["a1", "a2"]
+    assert pool.remove(A) == []
+    assert pool.expired(KEEP_IDLE + 1) == ["b"]
+
+
 def test_a_connection_idle_too_long_is_not_used_and_must_be_closed() -> None:
     pool: Pool[str] = Pool()
     pool.give(A, "a", 0.0)

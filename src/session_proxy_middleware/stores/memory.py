@@ -2,283 +2,267 @@
 
 from __future__ import annotations
 
-import hmac
-import itertools
-import math
-import re
-import secrets
-import threading
+import heapq
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
+from threading import Lock
+from typing import Any, Generic, TypeVar
 
-from ..errors import METHODS, ConfigError
-from ..models import Key, Principal, Service, Session
-from ..rules.credential import digest
-from ..rules.route import canonical
-from .address import parse
+from ..models import Key, Service, Session, State
+from ..rules import life
+from .keys import Keys, checked_key
+from .managed import ManagedStore
+from .services import Services
+from .sessions import Sessions
+from .watching import Watchers
 
-# Not the characters of globs: a key for "bot[1]" would open "bot1".
-_SERVICE = re.compile(r"[^/*?\[\]\x00-\x1f\x7f]+")
-_ID = re.compile(r"[\x21-\x2e\x30-\x7e]+")
-_SECRET = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_NOBODY = bytes(32)
+T = TypeVar("T")
+Name = tuple[str, str]
 
 
-class MemoryStore:
-    """A `Store` for one process: development, tests, a single worker.
-
-    Thread-safe. Every method has an async twin with an `a` prefix.
-    """
+class MemoryStore(ManagedStore):
+    """A `Store` for one process: development, tests, a single worker. Thread-safe."""
 
     immediate = True
 
+    services: MemoryServices
+    sessions: MemorySessions
+    keys: MemoryKeys
+
     def __init__(self) -> None:
-        lock = threading.Lock()
-        self.services = MemoryServices(lock)
-        self.sessions = MemorySessions(lock, self.services)
-        self.keys = MemoryKeys(lock)
+        memory = Memory()
+        super().__init__(memory)
+        self.services = MemoryServices(memory, self._watchers)
+        self.sessions = MemorySessions(memory, self._watchers)
+        self.keys = MemoryKeys(memory, self._watchers)
 
 
-class MemoryServices:
-    """The services: `put`, `lookup`, `remove`."""
+class MemoryServices(Services):
+    """`Services`, looked up without a detour."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._by_name: dict[str, Service] = {}
-
-    def put(self, name: str, *, ready: bool = True) -> Service:
-        """Register a service or change it.
-
-        Raises:
-            ConfigError: the name cannot be one segment of a path.
-        """
-        dots = name in (".", "..")
-        if dots or not isinstance(name, str) or not _SERVICE.fullmatch(name):
-            raise ConfigError(
-                "a service's name must be one path segment, without '/', '*', '?', "
-                f"'[', ']' or control characters, not {name!r}"
-            )
-        service = Service(name=name, ready=bool(ready))
-        with self._lock:
-            self._by_name[name] = service
-        return service
+    def __init__(self, memory: Memory, watchers: Watchers) -> None:
+        super().__init__(memory, watchers)
+        self._found = memory.services
 
     def lookup(self, name: str, /) -> Service | None:
         """The service, or None."""
-        return self._by_name.get(name)
-
-    def remove(self, name: str) -> bool:
-        """Forget a service; its sessions answer 404. False when it was not known."""
-        with self._lock:
-            return self._by_name.pop(name, None) is not None
-
-    async def aput(self, name: str, *, ready: bool = True) -> Service:
-        """`put`, awaitable."""
-        return self.put(name, ready=ready)
-
-    async def alookup(self, name: str, /) -> Service | None:
-        """`lookup`, awaitable."""
-        return self._by_name.get(name)
-
-    async def aremove(self, name: str) -> bool:
-        """`remove`, awaitable."""
-        return self.remove(name)
+        return self._found.get(name)
 
 
-class MemorySessions:
-    """The sessions: `register`, `lookup`, `end`."""
+class MemorySessions(Sessions):
+    """`Sessions`, looked up without a detour."""
 
-    def __init__(self, lock: threading.Lock, services: MemoryServices) -> None:
-        self._lock = lock
-        self._services = services
-        self._by_name: dict[tuple[str, str], Session] = {}
-        self._epochs = itertools.count(1)
-
-    def register(self, service: str, id: str, upstream: str) -> Session:
-        """Make a session known; one of the same id is replaced. An unknown service
-        is created, ready.
-
-        `upstream` is `http://`, `https://` or `unix:///path`, with an optional base
-        path (`unix:///path:/base`).
-
-        Raises:
-            ConfigError: one of the three is not valid.
-        """
-        if not isinstance(id, str) or not _ID.fullmatch(id):
-            raise ConfigError(
-                "a session's id must be one path segment of printable ASCII, "
-                f"not {id!r}"
-            )
-        origin, base_path = parse(upstream)
-        session = Session(
-            id=canonical(id),
-            service=service,
-            origin=origin,
-            base_path=base_path,
-            epoch=next(self._epochs),
-        )
-        if self._services.lookup(service) is None:
-            self._services.put(service)
-        with self._lock:
-            self._by_name[service, session.id] = session
-        return session
+    def __init__(self, memory: Memory, watchers: Watchers) -> None:
+        super().__init__(memory, watchers)
+        self._found = memory.alive
 
     def lookup(self, service: str, id: str, /) -> Session | None:
-        """The session, or None."""
-        return self._by_name.get((service, id))
-
-    def end(self, service: str, id: str) -> bool:
-        """Forget a session. False when it was not known."""
-        with self._lock:
-            return self._by_name.pop((service, canonical(id)), None) is not None
-
-    async def aregister(self, service: str, id: str, upstream: str) -> Session:
-        """`register`, awaitable."""
-        return self.register(service, id, upstream)
-
-    async def alookup(self, service: str, id: str, /) -> Session | None:
-        """`lookup`, awaitable."""
-        return self._by_name.get((service, id))
-
-    async def aend(self, service: str, id: str) -> bool:
-        """`end`, awaitable."""
-        return self.end(service, id)
+        """The session, or None: also when it has ended."""
+        session = self._found.get((service, id))
+        # Its end needs no timer: whoever looks sees that its time is over.
+        if session is None or session.expires_at <= time.time():
+            return None
+        return session
 
 
-class MemoryKeys:
-    """The keys: `create`, `lookup`, `revoke`."""
+class MemoryKeys(Keys):
+    """`Keys`, looked up without a detour."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._by_digest: dict[bytes, Key] = {}
-
-    def create(
-        self,
-        *,
-        services: Iterable[str] = ("*",),
-        methods: Iterable[str] | None = None,
-        paths: Iterable[str] | None = None,
-        secret: str | None = None,
-        not_before: float | None = None,
-        expires_at: float | None = None,
-    ) -> Key:
-        """A new key. `secret` of the returned value is shown here and never again.
-
-        `services` are names or globs; `methods` and `paths` restrict further (see
-        `Principal`); `not_before` and `expires_at` are seconds since the epoch. A
-        `secret` of one's own should be random and at least 32 characters long.
-
-        Raises:
-            ConfigError: an option is not valid, or the secret is taken.
-        """
-        _moment("not_before", not_before)
-        _moment("expires_at", expires_at)
-        id = secrets.token_hex(8)
-        if secret is None:
-            secret = f"pk_{id}_{secrets.token_urlsafe(32)}"
-        elif not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-            raise ConfigError(
-                "secret must be a token of letters, digits and -._~+/ (RFC 6750)"
-            )
-        try:
-            principal = Principal(
-                id=id,
-                services=_texts("services", services),
-                methods=_methods(methods),
-                paths=None if paths is None else _texts("paths", paths),
-            )
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-        key = Key(
-            id=id,
-            digest=digest(secret.encode("ascii")),
-            principal=principal,
-            not_before=not_before,
-            expires_at=expires_at,
-        )
-        with self._lock:
-            if key.digest in self._by_digest:
-                raise ConfigError("secret is the secret of another key")
-            self._by_digest[key.digest] = key
-        return replace(key, secret=secret)
+    def __init__(self, memory: Memory, watchers: Watchers) -> None:
+        super().__init__(memory, watchers)
+        self._found = memory.keys
 
     def lookup(self, digest: bytes, /) -> Key | None:
-        """The key with this SHA-256, if it may be used now.
+        """The key with this SHA-256, if it may be used now."""
+        return checked_key(digest, self._found.get(digest))
 
-        Compared in constant time, with a dummy where there is none, so that an
-        unknown key takes as long as a known one (GHSA-95c6-p277-p87g).
-        """
-        key = self._by_digest.get(digest)
-        same = hmac.compare_digest(digest, _NOBODY if key is None else key.digest)
-        if key is None or not same:
-            return None
-        if key.expires_at is not None or key.not_before is not None:
-            now = time.time()
-            if key.expires_at is not None and now >= key.expires_at:
-                return None
-            if key.not_before is not None and now < key.not_before:
-                return None
-        return key
 
-    def revoke(self, id: str) -> bool:
-        """Refuse the key from now on. False when it was not known."""
-        with self._lock:
-            for known, key in self._by_digest.items():
-                if key.id == id:
-                    del self._by_digest[known]
-                    return True
-        return False
+class Now(Generic[T]):
+    """An `Operation` that never waits."""
 
-    async def acreate(
+    __slots__ = ("run",)
+
+    def __init__(self, run: Callable[[], T]) -> None:
+        self.run = run
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return self.run()
+        yield
+
+
+class Memory:
+    """The `Backend` in memory."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.services: dict[str, Service] = {}
+        self.alive: dict[Name, Session] = {}
+        """Those that have not ended by a word; their time may be over."""
+        self._ended: dict[Name, Session] = {}
+        self._ends: list[tuple[float, Name]] = []
+        """A heap: when to look whether one is to be forgotten."""
+        self.keys: dict[bytes, Key] = {}
+        self._digests: dict[str, bytes] = {}
+        self._active: dict[Name, float] = {}
+        self._used: dict[str, float] = {}
+
+    def put_service(self, service: Service, /) -> Now[None]:
+        return Now(lambda: self.services.update({service.name: service}))
+
+    def find_service(self, name: str, /) -> Now[Service | None]:
+        return Now(lambda: self.services.get(name))
+
+    def remove_service(self, name: str, /) -> Now[bool]:
+        return Now(lambda: self.services.pop(name, None) is not None)
+
+    def list_services(self) -> Now[list[Service]]:
+        return Now(lambda: [found for _, found in sorted(self.services.items())])
+
+    def put_session(self, session: Session, /) -> Now[None]:
+        def put() -> None:
+            name = session.service, session.id
+            with self._lock:
+                self._forget(session.registered_at - life.ENDED_KEPT)
+                self.services.setdefault(session.service, Service(name=session.service))
+                self._ended.pop(name, None)
+                self._active.pop(name, None)
+                self.alive[name] = session
+                heapq.heappush(self._ends, (session.expires_at, name))
+
+        return Now(put)
+
+    def find_session(self, service: str, id: str, /) -> Now[Session | None]:
+        return Now(lambda: self._find((service, id)))
+
+    def change_session(
+        self, service: str, id: str, change: Callable[[Session], Session | None], /
+    ) -> Now[Session | None]:
+        def changed() -> Session | None:
+            name = service, id
+            with self._lock:
+                old = self._find(name)
+                new = None if old is None else change(old)
+                if new is None:
+                    return None
+                if new.state == "ended":
+                    del self.alive[name]
+                    self._ended[name] = new
+                    heapq.heappush(self._ends, (new.expires_at, name))
+                else:
+                    self.alive[name] = new
+                return new
+
+        return Now(changed)
+
+    def list_sessions(
         self,
         *,
-        services: Iterable[str] = ("*",),
-        methods: Iterable[str] | None = None,
-        paths: Iterable[str] | None = None,
-        secret: str | None = None,
-        not_before: float | None = None,
-        expires_at: float | None = None,
-    ) -> Key:
-        """`create`, awaitable."""
-        return self.create(
-            services=services,
-            methods=methods,
-            paths=paths,
-            secret=secret,
-            not_before=not_before,
-            expires_at=expires_at,
-        )
+        service: str | None,
+        state: State | None,
+        after: Name,
+        limit: int,
+        now: float,
+    ) -> Now[list[Session]]:
+        def wanted() -> Iterable[Name]:
+            for name, session in (*self.alive.items(), *self._ended.items()):
+                asked = name > after and service in (None, name[0])
+                if asked and state in (None, life.seen_at(session, now).state):
+                    yield name
 
-    async def alookup(self, digest: bytes, /) -> Key | None:
-        """`lookup`, awaitable."""
-        return self.lookup(digest)
+        def listed() -> list[Session]:
+            with self._lock:
+                return [
+                    replace(
+                        life.seen_at(session, now), active_at=self._active.get(name)
+                    )
+                    for name in heapq.nsmallest(limit, wanted())
+                    if (session := self._find(name)) is not None
+                ]
 
-    async def arevoke(self, id: str) -> bool:
-        """`revoke`, awaitable."""
-        return self.revoke(id)
+        return Now(listed)
 
+    def note_sessions(self, active_at: Mapping[Name, float], /) -> Now[None]:
+        def note() -> None:
+            with self._lock:
+                known = (name for name in active_at if self._find(name) is not None)
+                self._active.update({name: active_at[name] for name in known})
 
-def _moment(option: str, value: float | None) -> None:
-    number = isinstance(value, int | float) and math.isfinite(value)
-    if value is not None and not number:
-        raise ConfigError(f"{option} must be seconds since the epoch, not {value!r}")
+        return Now(note)
 
+    def put_key(self, key: Key, /) -> Now[bool]:
+        def put() -> bool:
+            with self._lock:
+                if key.digest in self.keys or key.id in self._digests:
+                    return False
+                self.keys[key.digest] = key
+                self._digests[key.id] = key.digest
+                return True
 
-def _texts(option: str, values: Iterable[str]) -> tuple[str, ...]:
-    listed = isinstance(values, Iterable) and not isinstance(values, str)
-    found = tuple(values) if listed else ()
-    if not found or not all(isinstance(each, str) and each for each in found):
-        raise ConfigError(f"{option} must be a list of names, not {values!r}")
-    return found
+        return Now(put)
 
+    def find_key(self, digest: bytes, /) -> Now[Key | None]:
+        return Now(lambda: self.keys.get(digest))
 
-def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
-    if values is None:
-        return None
-    found = frozenset(each.upper() for each in _texts("methods", values))
-    if unknown := found - set(METHODS):
-        raise ConfigError(
-            f"methods must be among {', '.join(METHODS)}, not {sorted(unknown)}"
-        )
-    return found
+    def key_of(self, id: str, /) -> Now[Key | None]:
+        return Now(lambda: self._shown(id))
+
+    def change_key(
+        self, id: str, change: Callable[[Key], Key | None], /
+    ) -> Now[Key | None]:
+        def changed() -> Key | None:
+            with self._lock:
+                old = self.keys.get(self._digests.get(id, b""))
+                new = None if old is None else change(old)
+                if new is not None:
+                    self.keys[new.digest] = new
+                return new
+
+        return Now(changed)
+
+    def remove_key(self, id: str, /) -> Now[bool]:
+        def remove() -> bool:
+            with self._lock:
+                self._used.pop(id, None)
+                return self.keys.pop(self._digests.pop(id, b""), None) is not None
+
+        return Now(remove)
+
+    def list_keys(self, *, after: str, limit: int) -> Now[list[Key]]:
+        def listed() -> list[Key]:
+            with self._lock:
+                ids = (id for id in self._digests if id > after)
+                found = map(self._shown, heapq.nsmallest(limit, ids))
+                return [key for key in found if key is not None]
+
+        return Now(listed)
+
+    def note_keys(self, used_at: Mapping[str, float], /) -> Now[None]:
+        def note() -> None:
+            with self._lock:
+                known = (id for id in used_at if id in self._digests)
+                self._used.update({id: used_at[id] for id in known})
+
+        return Now(note)
+
+    def _find(self, name: Name) -> Session | None:
+        return self.alive.get(name) or self._ended.get(name)
+
+    def _shown(self, id: str) -> Key | None:
+        key = self.keys.get(self._digests.get(id, b""))
+        return None if key is None else replace(key, used_at=self._used.get(id))
+
+    def _forget(self, before: float) -> None:
+        """Sessions that ended before that. One that was touched meanwhile, or has
+        been registered anew, comes up again at its own time."""
+        while self._ends and self._ends[0][0] < before:
+            _, name = heapq.heappop(self._ends)
+            session = self._find(name)
+            if session is None:
+                continue
+            if session.expires_at < before:
+                self.alive.pop(name, None)
+                self._ended.pop(name, None)
+                self._active.pop(name, None)
+            else:
+                heapq.heappush(self._ends, (session.expires_at, name))

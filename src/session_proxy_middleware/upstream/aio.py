@@ -7,6 +7,7 @@ one wake-up: no task, no timer of its own. Works per event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Callable
 from time import monotonic
@@ -75,6 +76,13 @@ class AsyncHTTP11Transport:
             else:
                 return response
 
+    def forget(self, session: Session) -> None:
+        """Close the idle connections to a session; from any thread."""
+        for loop, engine in self._engines.items():
+            # A loop that is closed has none left.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(engine.forget, session)
+
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
         engine = self._engines.pop()
@@ -122,6 +130,11 @@ class Engine:
         """The connection is closed."""
         self._pool.discard(connection)
         self._connections.discard(connection)
+
+    def forget(self, session: Session) -> None:
+        """Close the idle connections to a session."""
+        for connection in self._pool.remove(session.pool_key):
+            connection.close()
 
     async def connect(self, session: Session) -> Connection:
         """A new connection. Raises `ConnectFailed` or `ConnectTimeout`."""

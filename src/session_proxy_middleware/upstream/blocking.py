@@ -86,6 +86,13 @@ class HTTP11Transport:
         for connection in idle:
             connection.close()
 
+    def forget(self, session: Session) -> None:
+        """Close the idle connections to a session."""
+        with self._lock:
+            idle = self._pool.remove(session.pool_key)
+        for connection in idle:
+            connection.close()
+
     def give(self, connection: Connection) -> None:
         """The connection's exchange ended cleanly."""
         now = time.monotonic()

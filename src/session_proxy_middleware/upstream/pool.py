@@ -60,6 +60,13 @@ class Pool(Generic[Connection]):
             waiting.append(connection)
         self._idle[connection] = (key, now)
 
+    def remove(self, key: PoolKey) -> list[Connection]:
+        """Those to one session; the caller must close them."""
+        found = self._by_key.pop(key, [])
+        for connection in found:
+            del self._idle[connection]
+        return found
+
     def discard(self, connection: Connection) -> None:
         """The connection is gone. Unknown ones are ignored."""
         if connection in self._idle:

@@ -1,0 +1,1 @@
+"""One behaviour, three stores, with and without await."""

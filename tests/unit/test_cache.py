@@ -1,0 +1,520 @@
+"""What is remembered of a store, for how long, and how seldom the store is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from session_proxy_middleware import (
+    Caching,
+    MemoryStore,
+    Session,
+    SessionProxy,
+    StoreUnavailable,
+    lookups,
+)
+from session_proxy_middleware.errors import ProxyError
+from session_proxy_middleware.exchange import (
+    FindKey,
+    FindService,
+    FindSession,
+    RoundTrip,
+    exchange,
+)
+from session_proxy_middleware.interfaces import UNKNOWN
+from session_proxy_middleware.models import Key
+from session_proxy_middleware.rules.credential import digest
+from session_proxy_middleware.stores import remembered
+from session_proxy_middleware.stores.cache import CachedStore
+from session_proxy_middleware.stores.remembered import Remembered
+from tests.unit.values import HOST_FIELD, ID, a_request, a_session
+
+PATIENCE = 10.0
+URL = "http://10.0.3.7:8080"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Stands in for `time.monotonic`: a test cannot wait for a clock and be exact."""
+    clock = Clock()
+    monkeypatch.setattr(remembered, "monotonic", clock)
+    return clock
+
+
+async def until(event: threading.Event) -> None:
+    """The registry's events are for threads and tasks alike."""
+    while not event.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+class Registry:
+    """Answers from a dictionary and counts; may be told to wait, or to fail."""
+
+    def __init__(self, **answers: str) -> None:
+        self.answers = dict(answers)
+        self.asked: list[str] = []
+        self.begun = threading.Event()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.failure: BaseException | None = None
+
+    def ask(self, name: str) -> str | None:
+        self.asked.append(name)
+        answer = self.answers.get(name)
+        self.begun.set()
+        assert self.gate.wait(PATIENCE)
+        if self.failure is not None:
+            raise self.failure
+        return answer
+
+    async def aask(self, name: str) -> str | None:
+        self.asked.append(name)
+        answer = self.answers.get(name)
+        self.begun.set()
+        await until(self.gate)
+        if self.failure is not None:
+            raise self.failure
+        return answer
+
+
+def remembering(registry: Registry, **options: Any) -> Remembered[str, str]:
+    values = {"lasts": lambda value: 1.0, "absent": 0.5, "entries": 100, **options}
+    return Remembered(registry.ask, registry.aask, **values)
+
+
+@pytest.fixture(params=["sync", "async"])
+def get(request: pytest.FixtureRequest) -> Callable[[Remembered[str, str], str], Any]:
+    def sync(cache: Remembered[str, str], name: str) -> str | None:
+        return cache.get(name)
+
+    def with_loop(cache: Remembered[str, str], name: str) -> str | None:
+        return asyncio.run(cache.aget(name))
+
+    return sync if request.param == "sync" else with_loop
+
+
+def test_what_is_there_and_what_is_not_are_remembered_each_for_its_time(
+    clock: Clock, get: Any
+) -> None:
+    registry = Registry(a="1")
+    cache = remembering(registry)
+    assert cache.peek("a") is UNKNOWN
+    assert (get(cache, "a"), get(cache, "b")) == ("1", None)
+    registry.answers = {"a": "2", "b": "2"}
+    clock.now += 0.49
+    assert (cache.peek("a"), cache.peek("b")) == ("1", None)
+    assert (get(cache, "a"), get(cache, "b")) == ("1", None)
+    clock.now += 0.01
+    assert (cache.peek("a"), cache.peek("b")) == ("1", UNKNOWN)
+    clock.now += 0.5
+    assert cache.peek("a") is UNKNOWN
+    assert (get(cache, "a"), get(cache, "b")) == ("2", "2")
+    assert registry.asked == ["a", "b", "a", "b"]
+
+
+def test_what_may_not_be_kept_is_asked_for_each_time(clock: Clock, get: Any) -> None:
+    registry = Registry(a="1")
+    cache = remembering(registry, lasts=lambda value: -3.0, absent=0)
+    for _ in range(2):
+        assert (get(cache, "a"), get(cache, "b")) == ("1", None)
+    assert registry.asked == ["a", "b"] * 2
+    assert len(cache) == 0
+
+
+def test_a_failure_is_not_remembered(clock: Clock, get: Any) -> None:
+    registry = Registry(a="1")
+    cache = remembering(registry)
+    registry.failure = OSError("down")
+    for _ in range(2):
+        with pytest.raises(OSError, match="down"):
+            get(cache, "a")
+    registry.failure = None
+    assert get(cache, "a") == "1"
+    assert registry.asked == ["a"] * 3
+
+
+def test_there_is_a_bound_and_the_oldest_goes(clock: Clock, get: Any) -> None:
+    registry = Registry(a="1", b="1", c="1")
+    cache = remembering(registry, entries=2)
+    for name in ("a", "b", "x", "y", "z", "c"):
+        get(cache, name)
+    assert len(cache) == 4
+    assert cache.peek("a") is UNKNOWN
+    assert (cache.peek("b"), cache.peek("c")) == ("1", "1")
+    assert cache.peek("x") is UNKNOWN
+    assert (cache.peek("y"), cache.peek("z")) == (None, None)
+
+
+def test_many_threads_ask_once() -> None:
+    registry = Registry(a="1")
+    registry.gate.clear()
+    cache = remembering(registry)
+    answers: list[str | None] = []
+    threads = [
+        threading.Thread(target=lambda: answers.append(cache.get("a")))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    assert registry.begun.wait(PATIENCE)
+    registry.gate.set()
+    for thread in threads:
+        thread.join()
+    assert answers == ["1"] * 20
+    assert registry.asked == ["a"]
+
+
+def test_the_failure_is_everybodys_who_waits() -> None:
+    registry = Registry()
+    registry.gate.clear()
+    registry.failure = OSError("down")
+    cache = remembering(registry)
+    failures: list[str] = []
+
+    def ask() -> None:
+        try:
+            cache.get("a")
+        except OSError as error:
+            failures.append(str(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    assert registry.begun.wait(PATIENCE)
+    registry.gate.set()
+    for thread in threads:
+        thread.join()
+    assert failures == ["down"] * 5
+
+
+def test_many_tasks_ask_once_and_one_that_leaves_takes_nothing_with_it() -> None:
+    registry = Registry(a="1")
+    registry.gate.clear()
+    cache = remembering(registry)
+
+    async def use() -> list[Any]:
+        tasks = [asyncio.create_task(cache.aget("a")) for _ in range(20)]
+        await until(registry.begun)
+        tasks[0].cancel()
+        registry.gate.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, *others = asyncio.run(use())
+    assert isinstance(first, asyncio.CancelledError)
+    assert others == ["1"] * 19
+    assert registry.asked == ["a"]
+    assert cache.peek("a") == "1"
+
+
+def test_a_failure_that_nobody_waits_for_any_more_is_no_noise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    registry = Registry()
+    registry.gate.clear()
+    registry.failure = OSError("down")
+    cache = remembering(registry)
+
+    async def use() -> None:
+        task = asyncio.create_task(cache.aget("a"))
+        await until(registry.begun)
+        task.cancel()
+        registry.gate.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    asyncio.run(use())
+    assert caplog.records == []
+
+
+def test_a_loop_that_ends_in_the_middle_of_a_look_up_leaves_the_next_its_own() -> None:
+    registry = Registry(a="1")
+    registry.gate.clear()
+    cache = remembering(registry)
+
+    async def begin() -> None:
+        task = asyncio.create_task(cache.aget("a"))
+        await until(registry.begun)
+        assert not task.done()
+
+    asyncio.run(begin())
+    registry.gate.set()
+    assert asyncio.run(cache.aget("a")) == "1"
+
+
+def test_an_answer_that_is_under_way_while_it_changes_is_not_remembered() -> None:
+    registry = Registry(a="old")
+    registry.gate.clear()
+    cache = remembering(registry)
+    answers: list[str | None] = []
+    thread = threading.Thread(target=lambda: answers.append(cache.get("a")))
+    thread.start()
+    assert registry.begun.wait(PATIENCE)
+    cache.drop("a")
+    registry.answers["a"] = "new"
+    registry.gate.set()
+    thread.join()
+    assert answers == ["old"]
+    assert cache.peek("a") is UNKNOWN
+    assert cache.get("a") == "new"
+
+
+def test_the_same_with_tasks() -> None:
+    registry = Registry(a="old")
+    registry.gate.clear()
+    cache = remembering(registry)
+
+    async def use() -> list[str | None]:
+        first = asyncio.create_task(cache.aget("a"))
+        await until(registry.begun)
+        cache.drop_where(lambda value: False)
+        registry.answers["a"] = "new"
+        second = asyncio.create_task(cache.aget("a"))
+        await asyncio.sleep(0)
+        registry.gate.set()
+        return [await first, await second]
+
+    assert asyncio.run(use()) == ["old", "new"]
+    assert cache.peek("a") == "new"
+
+
+class Elsewhere(MemoryStore):
+    """A store that another process shares: it is not immediate, and it counts."""
+
+    immediate = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+        self.failure: Exception | None = None
+        for part in ("services", "sessions", "keys"):
+            self._count(part)
+
+    def _count(self, part: str) -> None:
+        table: Any = getattr(self, part)
+        lookup = table.lookup
+
+        def counted(*name: Any) -> Any:
+            self.asked.append(part)
+            if self.failure is not None:
+                raise self.failure
+            return lookup(*name)
+
+        async def acounted(*name: Any) -> Any:
+            return counted(*name)
+
+        table.lookup, table.alookup = counted, acounted
+
+
+class Ear:
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, Any]] = []
+
+    def listen(self, kind: str, value: Any) -> None:
+        self.heard.append((kind, value))
+
+
+def shared() -> tuple[Elsewhere, CachedStore]:
+    store = Elsewhere()
+    return store, CachedStore(store, Caching())
+
+
+def secret_digest(key: Key) -> bytes:
+    assert key.secret is not None
+    return digest(key.secret.encode())
+
+
+def test_what_this_process_changes_is_seen_at_once(clock: Clock) -> None:
+    store, cached = shared()
+    assert cached.services.lookup("bot") is None
+    assert cached.sessions.lookup("bot", ID) is None
+    session = store.sessions.register("bot", ID, URL)
+    assert cached.services.lookup("bot") is not None
+    assert cached.sessions.lookup("bot", ID) == session
+    assert cached.sessions.peek("bot", ID) == session
+    store.services.put("bot", ready=False)
+    service = cached.services.lookup("bot")
+    assert service is not None
+    assert not service.ready
+    store.sessions.end("bot", ID)
+    assert cached.sessions.lookup("bot", ID) is None
+    key = store.keys.create()
+    assert cached.keys.lookup(secret_digest(key)) is not None
+    store.keys.revoke(key.id)
+    assert cached.keys.lookup(secret_digest(key)) is None
+
+
+def test_a_key_that_was_not_there_is_seen_when_it_is_made_here(clock: Clock) -> None:
+    store, cached = shared()
+    secret = "pk_mine_0123456789abcdef01234567"
+    assert cached.keys.lookup(digest(secret.encode())) is None
+    store.keys.create(secret=secret)
+    assert cached.keys.lookup(digest(secret.encode())) is not None
+
+
+def elsewhere(store: Elsewhere) -> Any:
+    """What another process does: nobody here is told."""
+    return store.backend
+
+
+def test_what_another_process_changes_is_seen_after_the_time(clock: Clock) -> None:
+    store, cached = shared()
+    session = store.sessions.register("bot", ID, URL)
+    ear = Ear()
+    cached.watch(ear.listen)
+    assert cached.sessions.lookup("bot", ID) == session
+    ended = replace(session, state="ended", expires_at=time.time())
+    elsewhere(store).change_session("bot", ID, lambda old: ended).run()
+    clock.now += 0.9
+    assert cached.sessions.lookup("bot", ID) == session
+    clock.now += 0.1
+    assert cached.sessions.lookup("bot", ID) is None
+    [(kind, told)] = ear.heard
+    assert (kind, told.state, told.pool_key) == ("session", "ended", session.pool_key)
+
+
+def test_a_session_registered_anew_elsewhere_ends_the_old_one(clock: Clock) -> None:
+    store, cached = shared()
+    session = store.sessions.register("bot", ID, URL)
+    ear = Ear()
+    cached.watch(ear.listen)
+    cached.sessions.lookup("bot", ID)
+    clock.now += 1
+    cached.sessions.lookup("bot", ID)
+    assert ear.heard == []
+    elsewhere(store).put_session(replace(session, epoch=7)).run()
+    clock.now += 1
+    found = cached.sessions.lookup("bot", ID)
+    assert found is not None
+    assert found.epoch == 7
+    assert [told.pool_key for _, told in ear.heard] == [session.pool_key]
+
+
+def test_a_revoked_key_is_refused_after_its_time(clock: Clock) -> None:
+    store, cached = shared()
+    key = store.keys.create()
+    assert cached.keys.lookup(secret_digest(key)) is not None
+    elsewhere(store).remove_key(key.id).run()
+    clock.now += 4.9
+    assert cached.keys.peek(secret_digest(key)) is not UNKNOWN
+    clock.now += 0.1
+    assert cached.keys.lookup(secret_digest(key)) is None
+
+
+def test_nothing_is_remembered_beyond_its_own_end(clock: Clock) -> None:
+    store = Elsewhere()
+    cached = CachedStore(store, Caching(found=3600, keys=3600))
+    store.sessions.register("bot", ID, URL, ttl=30)
+    key = store.keys.create(expires_at=time.time() + 30)
+    assert cached.sessions.lookup("bot", ID) is not None
+    assert cached.keys.lookup(secret_digest(key)) is not None
+    clock.now += 30
+    assert cached.sessions.peek("bot", ID) is UNKNOWN
+    assert cached.keys.peek(secret_digest(key)) is UNKNOWN
+
+
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_asking_again_asks_the_store(way: str, clock: Clock) -> None:
+    store, cached = shared()
+    session = store.sessions.register("bot", ID, URL)
+    cached.sessions.lookup("bot", ID)
+    moved = replace(session, epoch=7)
+    elsewhere(store).put_session(moved).run()
+    if way == "sync":
+        found = cached.sessions.again("bot", ID)
+    else:
+        found = asyncio.run(cached.sessions.aagain("bot", ID))
+    assert found == moved
+    assert cached.sessions.peek("bot", ID) == moved
+
+
+@pytest.mark.parametrize("failure", [OSError("db away"), StoreUnavailable("db away")])
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_an_outage_is_logged_once_and_so_is_its_end(
+    way: str, failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, cached = shared()
+    session = store.sessions.register("bot", ID, URL)
+
+    def lookup(service: str, id: str = ID) -> Session | None:
+        if way == "sync":
+            return cached.sessions.lookup(service, id)
+        return asyncio.run(cached.sessions.alookup(service, id))
+
+    store.failure = failure
+    for number in range(5):
+        with pytest.raises(StoreUnavailable) as raised:
+            lookup(f"s{number}")
+        assert raised.value.reported
+    store.failure = None
+    assert [lookup("bot") for _ in range(3)] == [session] * 3
+    assert [(each.levelno, each.getMessage()) for each in caplog.records] == [
+        (
+            logging.ERROR,
+            "the store fails, requests are refused with 503: db away",
+        ),
+        (logging.WARNING, "the store works again"),
+    ]
+
+
+def test_a_bug_in_a_store_is_no_outage() -> None:
+    store, cached = shared()
+    store.failure = RuntimeError("a bug")
+    with pytest.raises(RuntimeError, match="a bug"):
+        cached.services.lookup("bot")
+    assert not isinstance(store.failure, ProxyError)
+
+
+def test_a_store_in_memory_is_not_cached_and_any_other_is() -> None:
+    memory, other = MemoryStore(), Elsewhere()
+    assert SessionProxy(memory).lookups is memory
+    assert isinstance(SessionProxy(other).lookups, CachedStore)
+    assert SessionProxy(other).store is other
+
+
+def test_what_is_remembered_is_no_step_of_a_request() -> None:
+    store = Elsewhere()
+    secret = "pk_mine_0123456789abcdef01234567"
+    store.keys.create(secret=secret)
+    session = store.sessions.register("bot", ID, URL)
+    proxy = SessionProxy(store)
+    fields = [HOST_FIELD, (b"authorization", b"Bearer " + secret.encode())]
+
+    def first_steps() -> list[type]:
+        flow = exchange(a_request(headers=fields), proxy)
+        step, answers = next(flow), lookups.blocking(proxy)
+        steps = [type(step)]
+        while not isinstance(step, RoundTrip):
+            step = flow.send(answers[type(step)](step))
+            steps.append(type(step))
+        flow.close()
+        assert step.outbound.session == session
+        return steps
+
+    assert first_steps() == [FindKey, FindService, FindSession, RoundTrip]
+    assert first_steps() == [RoundTrip]
+    assert store.asked == ["keys", "services", "sessions"]
+
+
+def test_a_store_that_tells_nothing_is_cached_too() -> None:
+    class Mute:
+        services, sessions, keys = (
+            getattr(MemoryStore(), part) for part in ("services", "sessions", "keys")
+        )
+
+    cached = CachedStore(Mute(), Caching())
+    assert cached.sessions.lookup("bot", a_session().id) is None

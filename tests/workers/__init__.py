@@ -1,0 +1,1 @@
+"""Several processes on one store, and stores that fail under them."""
