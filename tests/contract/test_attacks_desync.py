@@ -52,7 +52,6 @@ def evil(site: Site, method: str = "GET") -> Message | None:
         if answer is not None:
             check_head(answer.raw)
             assert not answer.has("set-cookie"), answer
-            assert b"poison" not in answer.raw
             if answer.end == "whole" and b"close" not in answer.all("connection"):
                 client.send(site.raw("GET", "/same"))
                 assert client.answer().body == b"to /same"
@@ -99,12 +98,13 @@ FRAMINGS = {
 }
 
 
+@pytest.mark.parametrize("via", ["", "httpx"])
 @pytest.mark.parametrize("how", FRAMINGS)
 def test_a_response_whose_end_can_be_read_in_two_ways(
-    portal: Portal, serve: Serve, how: str
+    portal: Portal, serve: Serve, how: str, via: str
 ) -> None:
     """RFC 9112 §6.3, §11.1: response splitting by framing."""
-    site = portal.mount(serve(hostile(FRAMINGS[how])))
+    site = portal.mount(serve(hostile(FRAMINGS[how])), via=via)
     answer = evil(site)
     assert answer is not None
     if answer.status != 502:
@@ -182,12 +182,13 @@ SPLITS = {
 }
 
 
+@pytest.mark.parametrize("via", ["", "httpx"])
 @pytest.mark.parametrize("how", SPLITS)
 def test_a_field_that_would_be_two_for_the_client(
-    portal: Portal, serve: Serve, how: str
+    portal: Portal, serve: Serve, how: str, via: str
 ) -> None:
     """RFC 9112 §5.2, §2.2, §11.1; CWE-113."""
-    answer = evil(portal.mount(serve(hostile(SPLITS[how]))))
+    answer = evil(portal.mount(serve(hostile(SPLITS[how])), via=via))
     assert answer is not None
     if answer.ours:
         check(answer, contract.PROTOCOL)
@@ -263,6 +264,26 @@ def test_bytes_that_nobody_asked_for_answer_nobody(
         check(answer, contract.PROTOCOL, to=method)
     else:
         assert b"poison" not in answer.body
+
+
+def test_a_session_that_speaks_first_answers_nobody_else(
+    portal: Portal, serve: Serve
+) -> None:
+    """RFC 9112 §9.2: an answer that was there before its request is an answer to it at
+    best, and the real one then answers nobody."""
+
+    def play(conn: Conn) -> None:
+        conn.send(response(b"poison"))
+        while True:
+            conn.reply(b"to " + conn.request().target)
+
+    site = portal.mount(serve(play))
+    for number in range(10):
+        answer = site.request("GET", f"/{number}")
+        assert answer.body in (b"poison", b"to /%d" % number) or answer.ours
+        if answer.ours:
+            check(answer, contract.UNREACHABLE)
+    assert site.idle()
 
 
 PIECE = b"a" * 16_384
