@@ -409,7 +409,7 @@ def test_tiny_chunks_cost_no_more_memory_than_large_ones(
             assert client.response_head().status == 200
         assert eventually(lambda: stands_still(sent), 10.0)
         grown = portal.control("state")["memory"] - before
-    print(f"{portal.driver}: {grown / CLIENTS / 1e6:.1f} MB a client")
+    print(f"{grown / CLIENTS / 1e6:.1f} MB a client")
     assert grown < CLIENTS * (6 << 20)
 
 
