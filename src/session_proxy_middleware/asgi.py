@@ -42,27 +42,17 @@ class SessionProxyMiddleware:
         self._proxy = proxy
         self._match = proxy.match
         self._mark = proxy.match.MARK
+        self._reach = proxy.match.REACH
         self._transport = proxy.async_transport()
         store = proxy.store
-        self._now: dict[type, Callable[[Any], Any]] = {}
-        self._later: dict[type, Callable[[Any], Awaitable[Any]]] = {}
-        if getattr(store, "immediate", False):
-            find_key, find_service = store.keys.lookup, store.services.lookup
-            find_session = store.sessions.lookup
-            self._now = {
-                FindKey: lambda step: find_key(step.digest),
-                FindService: lambda step: find_service(step.name),
-                FindSession: lambda step: find_session(step.service, step.id),
-            }
-        else:
-            self._later = {
-                FindKey: lambda step: store.keys.alookup(step.digest),
-                FindService: lambda step: store.services.alookup(step.name),
-                FindSession: lambda step: store.sessions.alookup(step.service, step.id),
-            }
+        self._ask: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            FindKey: lambda step: store.keys.alookup(step.digest),
+            FindService: lambda step: store.services.alookup(step.name),
+            FindSession: lambda step: store.sessions.alookup(step.service, step.id),
+        }
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
-            self._later[Authenticate] = lambda step: authenticate(step.request)
+            self._ask[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
         self._lookouts = PerLoop(lambda loop: Lookout(loop, idle))
 
@@ -70,7 +60,8 @@ class SessionProxyMiddleware:
         kind = scope["type"]
         if kind == "http" or kind == "websocket":
             path = scope["path"]
-            if self._mark in path:
+            at = path.find(self._mark)
+            if at >= 0 and path.find("/", at + self._reach) >= 0:
                 route = self._match(
                     path, scope.get("raw_path"), scope.get("root_path", "")
                 )
@@ -86,7 +77,6 @@ class SessionProxyMiddleware:
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         started = perf_counter()
         flow = exchange(request, self._proxy)
-        now = self._now
         client: Client | None = None
         response: AsyncResponse | None = None
         answer: Any
@@ -94,18 +84,16 @@ class SessionProxyMiddleware:
             step: Step = next(flow)
             while type(step) is not Reply:
                 try:
-                    ask = now.get(type(step))
-                    if ask is not None:
-                        answer = ask(step)
-                    elif type(step) is RoundTrip:
+                    if type(step) is RoundTrip:
                         if client is None:
-                            client = self._watched(step, receive)
+                            lookout = self._lookouts.current()
+                            client = Client(receive, step.meter, lookout)
                         upload = client if step.meter is not None else None
                         answer = response = await self._transport.asend(
                             step.outbound, upload
                         )
                     else:
-                        answer = await self._later[type(step)](step)
+                        answer = await self._ask[type(step)](step)
                 except asyncio.CancelledError:
                     if client is None or not client.interrupted():
                         raise
@@ -123,13 +111,6 @@ class SessionProxyMiddleware:
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
-
-    def _watched(self, step: RoundTrip, receive: Receive) -> Client:
-        lookout = self._lookouts.current()
-        task = asyncio.current_task(lookout.loop)
-        client = Client(receive, step.meter, task, lookout)
-        lookout.add(client)
-        return client
 
     def _closing(self, send: Send) -> Send:
         async def closing(message: Message) -> None:
@@ -181,16 +162,17 @@ async def _stream(
         )
         data = reply.body
         if data is None and response is not None and client is not None:
-            if not response.complete and not response.pieces:
-                # Some servers hold the head back until a piece of the body comes.
-                await send(_more(b""))
-            while not response.complete:
-                client.turns += 1
-                data = await response.read()
-                client.turns += 1
-                if data:
-                    sent += len(data)
-                    await send(_more(data))
+            if not response.complete:
+                if not response.pieces:
+                    # Some servers hold the head back until a piece of the body comes.
+                    await send(_more(b""))
+                while not response.complete:
+                    client.turns += 1
+                    data = await response.read()
+                    client.turns += 1
+                    if data:
+                        sent += len(data)
+                        await send(_more(data))
             data = b"".join(response.pieces)
         data = data or b""
         sent += len(data)

@@ -27,40 +27,24 @@ class Client:
     """The client's side of one request: its body (an `AsyncUpload`), and whether it
     is still there and takes what it is sent."""
 
-    __slots__ = (
-        "_lookout",
-        "_receive",
-        "_same",
-        "_seen",
-        "_task",
-        "_timer",
-        "_watcher",
-        "active",
-        "ended",
-        "meter",
-        "reason",
-        "turns",
-    )
+    # Defaults of the class: most requests end before anything of it changes.
+    active = True
+    reason = ""
+    """Why the request was interrupted, if it was."""
+    turns = 0
+    """Odd while something is being sent to the client."""
+    _watcher: asyncio.Task[None] | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def __init__(
-        self,
-        receive: Receive,
-        meter: BodyMeter | None,
-        task: asyncio.Task[Any] | None,
-        lookout: Lookout,
+        self, receive: Receive, meter: BodyMeter | None, lookout: Lookout
     ) -> None:
-        self._lookout = lookout
         self._receive = receive
-        self._task = task
-        self._watcher: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._lookout = lookout
+        self._task = asyncio.current_task(lookout.loop)
         self.meter = meter
         self.ended = meter is None
-        self.active = True
-        self.reason = ""
-        """Why the request was interrupted, if it was."""
-        self.turns = 0
-        """Odd while something is being sent to the client."""
+        lookout.add(self)
 
     @property
     def received(self) -> int:

@@ -31,6 +31,7 @@ from .errors import (
     Unavailable,
     WebSocketUnsupported,
 )
+from .interfaces import UNKNOWN
 from .models import Ending, Outbound, Principal, Reply, Request, Session
 from .rules import body, credential, forwarding, path, scope
 from .rules.body import BodyMeter
@@ -158,22 +159,30 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
             credential.check_single(fields.authorization)
             principal = yield Authenticate(request)
         else:
-            token = credential.bearer(fields.authorization)
-            key = yield FindKey(credential.digest(token))
+            digest = credential.key_digest(fields)
+            key = proxy.known_key(digest)
+            if key is UNKNOWN:
+                key = yield FindKey(digest)
             if key is None:
                 raise InvalidCredential("no such key, or not valid now")
             principal = key.principal
-        scope.check_service(principal, route.service)
-        service = yield FindService(route.service)
+        name = route.service
+        scope.check_service(principal, name)
+        service = proxy.known_service(name)
+        if service is UNKNOWN:
+            service = yield FindService(name)
         if service is None:
-            raise ServiceNotFound(route.service)
+            raise ServiceNotFound(name)
         if not service.ready:
-            raise ServiceNotReady(route.service)
-        if route.session_id is None:
+            raise ServiceNotReady(name)
+        id = route.session_id
+        if id is None:
             raise SessionNotFound("not the shape of a session id")
-        session = yield FindSession(route.service, route.session_id)
+        session = proxy.known_session(name, id)
+        if session is UNKNOWN:
+            session = yield FindSession(name, id)
         if session is None:
-            raise SessionNotFound(route.session_id)
+            raise SessionNotFound(id)
     except OSError as error:
         raise StoreUnavailable(repr(error)) from error
     plain = path.decoded(route.target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from .models import Headers, Key, Outbound, Principal, Request, Service, Session
 
@@ -15,6 +15,10 @@ exception is a bug in the hook: 500, with a traceback in the log.
 Under ASGI a sync hook runs in a worker thread, so it may block; under WSGI an
 async one runs on an event loop of its own. Both bridges are asgiref's.
 """
+
+
+UNKNOWN: Any = object()
+"""What is not known at once: it takes a look-up that may wait."""
 
 
 class Services(Protocol):
@@ -45,7 +49,7 @@ class Store(Protocol):
     """Where services, sessions and keys are looked up.
 
     A store may have an attribute `immediate`, true where a look-up is a matter of
-    microseconds and never waits: the ASGI driver then calls it without await.
+    microseconds and never waits: the flow then calls `lookup` itself.
     """
 
     @property

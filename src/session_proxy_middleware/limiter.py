@@ -33,22 +33,26 @@ class Limiter:
             Draining, Overloaded: the proxy takes no request at all.
             TooManyRequests: the session or the key has as many as it may.
         """
-        name, key = session.name, principal.id
+        name = session.name
+        sessions = self._sessions
         with self._lock:
             if self.draining:
                 raise Draining("shutting down")
             if self._total is not None and self.in_flight >= self._total:
                 raise Overloaded(f"{self.in_flight} requests in flight")
-            of_session = self._sessions.get(name, 0)
-            if self._per_session is not None and of_session >= self._per_session:
-                raise TooManyRequests(f"{of_session} in flight for the session")
+            count = sessions.get(name, 0)
+            if self._per_session is not None and count >= self._per_session:
+                raise TooManyRequests(f"{count} in flight for the session")
             if self._per_key is not None:
-                of_key = self._keys.get(key, 0)
-                if of_key >= self._per_key:
-                    raise TooManyRequests(f"{of_key} in flight for the key")
-                self._keys[key] = of_key + 1
-            self._sessions[name] = of_session + 1
+                self._count_key(principal.id, self._per_key)
+            sessions[name] = count + 1
             self.in_flight += 1
+
+    def _count_key(self, key: str, limit: int) -> None:
+        count = self._keys.get(key, 0)
+        if count >= limit:
+            raise TooManyRequests(f"{count} in flight for the key")
+        self._keys[key] = count + 1
 
     def leave(self, session: Session, principal: Principal) -> None:
         """Give a place back."""
@@ -60,8 +64,6 @@ class Limiter:
 
 
 def _decrease(counts: dict[str, int], name: str) -> None:
-    left = counts[name] - 1
+    left = counts.pop(name) - 1
     if left:
         counts[name] = left
-    else:
-        del counts[name]

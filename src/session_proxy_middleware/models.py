@@ -178,6 +178,19 @@ class Session:
         return self.origin.url + base
 
 
+class Block:
+    """Header fields that reach the session unchanged as long as client and session
+    stay the same, and how a codec encodes them: worked out once for all requests that
+    share them."""
+
+    __slots__ = ("encoded", "fields")
+
+    def __init__(self, fields: Headers) -> None:
+        self.fields = fields
+        self.encoded: bytes | None = None
+        """For the codec to remember."""
+
+
 @dataclass(slots=True)
 class Outbound:
     """The request as the session will get it: filtered, with our fields added.
@@ -189,9 +202,15 @@ class Outbound:
     session: Session
     method: bytes
     target: bytes
-    headers: Headers
+    block: Block
+    request_id: bytes
     has_body: bool
     length: int | None
+
+    @property
+    def headers(self) -> Headers:
+        """All fields, `host` first."""
+        return [*self.block.fields, (b"x-request-id", self.request_id)]
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigError
-from .interfaces import AsyncTransport, Authenticator, Store, Transport
+from .interfaces import UNKNOWN, AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
 from .options import Limits, Timeouts
 from .rules.forwarding import HeaderPolicy
@@ -74,6 +74,11 @@ class SessionProxy:
         contract: Literal["extended", "strict"] = "extended",
     ) -> None:
         self.store = open_store(store)
+        # What the flow knows without asking; the rest is a step for the driver.
+        immediate = getattr(self.store, "immediate", False)
+        self.known_key = self.store.keys.lookup if immediate else _unknown
+        self.known_service = self.store.services.lookup if immediate else _unknown
+        self.known_session = self.store.sessions.lookup if immediate else _unknown
         self.match = RouteMatcher(prefix, session_id_pattern)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(
@@ -149,6 +154,10 @@ class SessionProxy:
             f"transport {type(given).__name__} is async: the WSGI middleware needs a "
             "sync one, like httpx.HTTPTransport()"
         )
+
+
+def _unknown(*_: Any) -> Any:
+    return UNKNOWN
 
 
 def _instance(option: str, value: T | None, kind: type[T]) -> T:

@@ -53,6 +53,7 @@ class SessionProxyMiddleware:
         self._proxy = proxy
         self._match = proxy.match
         self._mark = proxy.match.MARK
+        self._reach = proxy.match.REACH
         self._transport = proxy.blocking_transport()
         store = proxy.store
         self._ask: dict[type, Callable[[Any], Any]] = {
@@ -68,7 +69,9 @@ class SessionProxyMiddleware:
         self, environ: Environ, start_response: StartResponse
     ) -> Iterable[bytes]:
         # A server that leaves PATH_INFO out means "" (PEP 3333).
-        if self._mark in environ.get("PATH_INFO", ""):
+        info = environ.get("PATH_INFO", "")
+        at = info.find(self._mark)
+        if at >= 0 and info.find("/", at + self._reach) >= 0:
             path, raw_path, query = _target(environ)
             route = self._match(path, raw_path, environ.get("SCRIPT_NAME", ""))
             if route is not None:
@@ -234,23 +237,29 @@ def _headers(environ: Environ) -> Headers:
     ):
         if value := environ.get(variable):
             headers.append((field, value.encode("latin-1")))
-    for key, value in environ.items():
-        if key.startswith("HTTP_") and key not in _TWICE:
-            headers.append((_NAMES[key], value.encode("latin-1")))
+    variables = tuple(environ)
+    layout = _LAYOUTS.get(variables) or _laid_out(variables)
+    headers += [(name, environ[key].encode("latin-1")) for key, name in layout]
     return headers
 
 
-class _Names(dict[str, bytes]):
-    """The field name of an environ's variable; learnt up to a bound."""
+def _laid_out(variables: tuple[str, ...]) -> Layout:
+    """Which of an environ's variables are header fields, and of what name. Clients
+    send the same names again and again; so many are remembered."""
+    layout = [
+        (key, key[5:].replace("_", "-").lower().encode("latin-1"))
+        for key in variables
+        if key.startswith("HTTP_") and key not in _TWICE
+    ]
+    if len(_LAYOUTS) >= _REMEMBERED:
+        _LAYOUTS.clear()
+    _LAYOUTS[variables] = layout
+    return layout
 
-    def __missing__(self, key: str) -> bytes:
-        name = key[5:].replace("_", "-").lower().encode("latin-1")
-        if len(self) < 4096:
-            self[key] = name
-        return name
 
-
-_NAMES = _Names()
+Layout = list[tuple[str, bytes]]
+_LAYOUTS: dict[tuple[str, ...], Layout] = {}
+_REMEMBERED = 256
 # Some servers give these a second time, under the name of a header.
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 

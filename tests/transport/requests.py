@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 
-from session_proxy_middleware.models import Headers, Outbound, Session
+from session_proxy_middleware.models import Block, Headers, Outbound, Session
 from session_proxy_middleware.stores.address import parse
 
 ID = "57af5437-97a2-4646-9873-a5c5935bd705"
+REQUEST_ID = b"request-1"
 _EPOCHS = itertools.count(1)
 
 
@@ -31,8 +32,8 @@ def get(
     method: bytes = b"GET",
 ) -> Outbound:
     """A request without a body."""
-    host = (b"host", session.origin.authority)
-    return Outbound(session, method, target, [host, *(headers or [])], False, None)
+    block = Block([session.host_field, *(headers or [])])
+    return Outbound(session, method, target, block, REQUEST_ID, False, None)
 
 
 def post(
@@ -43,5 +44,5 @@ def post(
     method: bytes = b"POST",
 ) -> Outbound:
     """A request with a body; `length` None when that is not known beforehand."""
-    host = (b"host", session.origin.authority)
-    return Outbound(session, method, target, [host], length != 0, length)
+    block = Block([session.host_field])
+    return Outbound(session, method, target, block, REQUEST_ID, length != 0, length)

@@ -10,7 +10,7 @@ import pytest
 from tests.transport.bodies import Body
 from tests.transport.conftest import Serve
 from tests.transport.drivers import Driver
-from tests.transport.requests import get, post, session_at
+from tests.transport.requests import REQUEST_ID, get, post, session_at
 from tests.transport.servers import Peer, Received, Script, ok, replying, saying
 
 MEGABYTE = bytes(range(256)) * 4096
@@ -40,7 +40,7 @@ def test_a_request_without_a_body_arrives_as_it_was_given(
     sent = [(name.lower(), value) for name, value in request.headers]
     if not driver.expected.reuses:
         sent.remove((b"connection", b"close"))
-    assert sent == [(b"host", session.origin.authority), *fields]
+    assert sent == [session.host_field, *fields, (b"x-request-id", REQUEST_ID)]
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH"])

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from session_proxy_middleware import MemoryStore, Session
-from session_proxy_middleware.models import Outbound
+from session_proxy_middleware.models import Block, Outbound
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport, Engine
 from session_proxy_middleware.upstream.connection import Connection, Response
 
@@ -47,8 +47,8 @@ async def answering() -> AsyncIterator[Session]:
 
 
 def get(session: Session, path: bytes) -> Outbound:
-    headers = [session.host_field]
-    return Outbound(session, b"GET", path, headers, has_body=False, length=None)
+    block = Block([session.host_field])
+    return Outbound(session, b"GET", path, block, b"r-1", has_body=False, length=None)
 
 
 async def body(response: Response) -> bytes:

@@ -6,7 +6,7 @@ import socket
 import threading
 
 from session_proxy_middleware import MemoryStore
-from session_proxy_middleware.models import Outbound
+from session_proxy_middleware.models import Block, Outbound
 from session_proxy_middleware.upstream.blocking import HTTP11Transport
 
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
@@ -54,9 +54,10 @@ def test_an_upload_that_took_its_time_goes_out_once_on_a_new_connection() -> Non
         thread = threading.Thread(target=session, args=(listener,))
         thread.start()
         transport = HTTP11Transport()
-        get = Outbound(at, b"GET", b"/", [at.host_field], False, None)
+        host = Block([at.host_field])
+        get = Outbound(at, b"GET", b"/", host, b"r-1", False, None)
         assert transport.send(get, None).read() == b"ok"
-        post = Outbound(at, b"POST", b"/", [at.host_field], True, 4)
+        post = Outbound(at, b"POST", b"/", host, b"r-2", True, 4)
         assert transport.send(post, Upload(closed)).read() == b"ok"
         transport.close()
         thread.join(5)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from session_proxy_middleware import Limits, SessionProxy
+from session_proxy_middleware import Limits, MemoryStore, SessionProxy
 from session_proxy_middleware.errors import (
     ClientDisconnected,
     ConnectFailed,
@@ -327,3 +327,14 @@ def test_strict_answers_500_for_what_the_published_contract_does_not_know() -> N
 def test_a_response_that_is_not_final_is_a_protocol_error() -> None:
     reply = World(RoundTrip=Head(101)).run(a_request())
     assert slug(reply) == "upstream_protocol"
+
+
+def test_a_store_in_memory_is_not_asked_in_steps() -> None:
+    store = MemoryStore()
+    store.keys.create(secret=SECRET)
+    session = store.sessions.register("bot", ID, "http://10.0.3.7:8080")
+    flow = exchange(a_request(), SessionProxy(store))
+    step = next(flow)
+    flow.close()
+    assert isinstance(step, RoundTrip)
+    assert step.outbound.session is session

@@ -52,7 +52,7 @@ def test_an_independent_parser_reads_the_same_request(
     assert isinstance(request, h11.Request)
     assert isinstance(end, h11.EndOfMessage)
     assert (request.method, request.target) == (method, target)
-    assert list(request.headers) == headers
+    assert list(request.headers) == [*headers, (b"x-request-id", b"request-1")]
 
 
 @given(TARGETS, st.lists(st.tuples(NAMES, VALUES), max_size=4))
@@ -66,17 +66,20 @@ def test_no_input_makes_a_second_request(target: bytes, fields: Headers) -> None
         return
     assert encoded.count(b"\r\n\r\n") == 1
     assert encoded.endswith(b"\r\n\r\n")
-    assert encoded.count(b"\n") == len(fields) + 3 == encoded.count(b"\r")
+    assert encoded.count(b"\n") == len(fields) + 4 == encoded.count(b"\r")
 
 
 @pytest.mark.parametrize("bad", [b"\r", b"\n", b"\0", b"\r\n", b"\r\n\r\nGET / "])
-@pytest.mark.parametrize("place", ["target", "name", "value"])
+@pytest.mark.parametrize("place", ["target", "name", "value", "id"])
 def test_what_would_split_a_request_is_refused(place: str, bad: bytes) -> None:
     target = b"/x" + bad if place == "target" else b"/x"
     name = b"x" + bad if place == "name" else b"x"
     value = b"y" + bad if place == "value" else b"y"
+    outbound = an_outbound(target, [(b"host", b"a"), (name, value)])
+    if place == "id":
+        outbound.request_id += bad
     with pytest.raises(MalformedHeaders):
-        h1.head(an_outbound(target, [(b"host", b"a"), (name, value)]))
+        h1.head(outbound)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from session_proxy_middleware import ConfigError, Limits
-from session_proxy_middleware.models import Headers
+from session_proxy_middleware.exchange import FindKey, exchange
+from session_proxy_middleware.models import Headers, Request
+from session_proxy_middleware.rules.credential import digest
+from session_proxy_middleware.rules.headers import HeaderRules
 from tests.unit.crossing import refused, sent, sent_headers, values
-from tests.unit.values import HOST_FIELD, ID, KEY_FIELD, a_proxy, a_request, keyed
+from tests.unit.test_exchange_order import World
+from tests.unit.values import (
+    HOST_FIELD,
+    ID,
+    KEY_FIELD,
+    a_proxy,
+    a_request,
+    a_session,
+    keyed,
+)
 
 HOP_BY_HOP = [
     b"connection",
@@ -327,3 +339,58 @@ def test_append_invents_no_forwarded_element_where_a_front_proxy_sent_none() -> 
     headers = sent_headers((b"x-forwarded-for", b"198.51.100.1"), forwarded="append")
     assert values(headers, b"x-forwarded-for") == [b"198.51.100.1, 192.0.2.7"]
     assert values(headers, b"forwarded") == []
+
+
+def a_header_rules() -> HeaderRules:
+    return HeaderRules(platform=b"x-daily-session-id", max_fields=200, max_bytes=65_536)
+
+
+def with_cookie(value: bytes) -> Request:
+    return a_request(headers=keyed((b"cookie", value)))
+
+
+def test_equal_fields_are_told_apart_once() -> None:
+    rules = a_header_rules()
+    first = rules.sift(with_cookie(b"a=1"))
+    assert rules.sift(with_cookie(b"a=1")) is first
+    assert rules.sift(with_cookie(b"a=2")) is not first
+    reordered = a_request(headers=keyed((b"cookie", b"a=1"))[::-1])
+    assert rules.sift(reordered) is not first
+
+
+def test_what_is_remembered_of_requests_is_bounded() -> None:
+    rules = a_header_rules()
+    large = rules.sift(with_cookie(b"a" * 4096))
+    assert rules.sift(with_cookie(b"a" * 4096)) is not large
+    first = rules.sift(with_cookie(b"first"))
+    for number in range(1024):
+        rules.sift(with_cookie(b"%d" % number))
+    assert rules.sift(with_cookie(b"first")) is not first
+
+
+def test_fields_that_a_server_gives_as_lists_are_fields() -> None:
+    pairs = keyed((b"x-a", b"1"))
+    lists: Headers = [list(pair) for pair in pairs]  # type: ignore[misc]
+    outbound = sent(a_request(headers=lists))
+    assert (b"x-a", b"1") in outbound.headers
+
+
+def test_equal_fields_of_another_client_or_session_are_sent_as_its_own() -> None:
+    proxy = a_proxy()
+    here, there = a_session("http://10.0.3.7:8080"), a_session("http://10.0.3.8:8080")
+    for client, session in [("192.0.2.1", here), ("192.0.2.2", here), (None, there)]:
+        headers = sent(a_request(client=client), proxy, session).headers
+        assert headers[0] == session.host_field
+        addresses = [client.encode()] if client else []
+        assert values(headers, b"x-forwarded-for") == addresses
+
+
+def test_equal_fields_with_two_secrets_are_two_credentials() -> None:
+    proxy = a_proxy()
+    for secret in (b"one", b"two", b"one"):
+        request = a_request(headers=[(b"authorization", b"Bearer " + secret)])
+        world = World()
+        flow = exchange(request, proxy)
+        world.until_reply(flow)
+        flow.close()
+        assert world.steps[0] == FindKey(digest(secret))

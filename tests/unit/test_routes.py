@@ -186,3 +186,29 @@ def test_a_prefix_that_cannot_work_is_refused(prefix: object) -> None:
 def test_a_pattern_that_cannot_work_is_refused(pattern: object) -> None:
     with pytest.raises(ConfigError, match="session_id_pattern must"):
         a_proxy(session_id_pattern=pattern)
+
+
+def test_a_session_seen_before_lends_its_path_to_no_other() -> None:
+    matcher = RouteMatcher("", UUID)
+    inner = f"/bot/sessions/{ID}"
+    for _ in range(2):
+        route = matcher(f"{inner}/a", f"{inner}/a".encode())
+        assert route is not None
+        assert (route.session_id, route.target) == (ID, b"/a")
+    assert matcher(f"{inner}x", f"{inner}x".encode()) is None
+    shaped_once_decoded = matcher(f"{inner}/x", f"{inner}%2Fx".encode())
+    assert shaped_once_decoded is not None
+    assert shaped_once_decoded.target is None
+    longer = matcher(f"{inner}0/x", f"{inner}0/x".encode())
+    assert longer is not None
+    assert longer.session_id is None
+
+
+def test_so_many_sessions_may_have_been_seen() -> None:
+    matcher = RouteMatcher("", UUID)
+    for number in range(10_000):
+        id = f"57af5437-97a2-4646-9873-{number:012x}"
+        path = f"/bot/sessions/{id}/x"
+        route = matcher(path, path.encode())
+        assert route is not None
+        assert route.session_id == id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from session_proxy_middleware import MemoryStore, Session, SessionProxy
-from session_proxy_middleware.models import Headers, Outbound, Request, Route
+from session_proxy_middleware.models import Block, Headers, Outbound, Request, Route
 from session_proxy_middleware.stores.address import parse
 
 ID = "57af5437-97a2-4646-9873-a5c5935bd705"
@@ -70,8 +70,16 @@ def an_outbound(
     length: int | None = None,
 ) -> Outbound:
     fields = [(b"host", b"10.0.3.7:8080")] if headers is None else headers
-    return Outbound(a_session(), method, target, fields, has_body, length)
+    return Outbound(
+        a_session(), method, target, Block(fields), b"request-1", has_body, length
+    )
+
+
+class AskedStore(MemoryStore):
+    """A store that the flow asks in steps, like one across a network."""
+
+    immediate = False
 
 
 def a_proxy(**options: object) -> SessionProxy:
-    return SessionProxy(MemoryStore(), **options)  # type: ignore[arg-type]
+    return SessionProxy(AskedStore(), **options)  # type: ignore[arg-type]

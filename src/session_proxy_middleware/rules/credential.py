@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from ..errors import InvalidCredential, Unauthenticated
+from .headers import RequestFields
 
 
 def check_single(fields: Sequence[bytes]) -> None:
@@ -39,3 +40,11 @@ def bearer(fields: Sequence[bytes]) -> bytes:
 def digest(token: bytes) -> bytes:
     """What a store knows a secret by: its SHA-256."""
     return sha256(token).digest()
+
+
+def key_digest(fields: RequestFields) -> bytes:
+    """The digest of the request's bearer token. Raises as `bearer` does."""
+    found = fields.digest
+    if found is None:
+        found = fields.digest = digest(bearer(fields.authorization))
+    return found

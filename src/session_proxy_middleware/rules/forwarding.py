@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
-from ..models import Field, Headers, Outbound, Reply, Request, Session
+from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
 from . import forwarded, location
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
@@ -26,18 +26,34 @@ _VIA: Field = (b"via", b"1.1 session-proxy")
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
 _BODILESS = frozenset({204, 304})
 
-_DROP, _CONNECTION, _LENGTH, _LOCATION, _ID = range(5)
-_RESPONSE_ACTIONS = {
-    **dict.fromkeys(HOP_BY_HOP, _DROP),
-    # The host server's own; a second one would be a contradiction.
-    b"date": _DROP,
-    b"server": _DROP,
-    b"connection": _CONNECTION,
-    b"content-length": _LENGTH,
-    b"content-location": _LOCATION,
-    b"location": _LOCATION,
-    b"x-request-id": _ID,
-}
+_KEEP, _DROP, _CONNECTION, _LOCATION, _ID = range(5)
+_MEMO = 4096
+
+
+class _Actions(dict[bytes, int]):
+    """What to do with a field of a response, by its name; learnt once a name, up to a
+    bound."""
+
+    def __missing__(self, name: bytes) -> int:
+        # Only an answer of the proxy's own says so.
+        action = _DROP if name.startswith(b"x-session-proxy-") else _KEEP
+        if len(self) < _MEMO:
+            self[name] = action
+        return action
+
+
+_ACTIONS = _Actions(
+    {
+        **dict.fromkeys(HOP_BY_HOP, _DROP),
+        # The host server's own; a second one would be a contradiction.
+        b"date": _DROP,
+        b"server": _DROP,
+        b"connection": _CONNECTION,
+        b"content-location": _LOCATION,
+        b"location": _LOCATION,
+        b"x-request-id": _ID,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +97,11 @@ def outbound(
     framing: Framing,
 ) -> Outbound:
     """The request as the session will get it."""
-    headers: Headers = [
-        session.host_field,
-        *fields.kept,
-        (b"x-request-id", request.id),
-        _VIA,
-        (policy.session_id_name, session.id_bytes),
-    ]
-    if policy.forwarded != "off":
-        headers += forwarded.forwarded(
-            policy.forwarded, request, fields.host, fields.forwarded
-        )
+    at = (session, request.route.public, request.client, request.scheme)
+    crossing = fields.crossing
+    if crossing is None or crossing[0] != at:
+        block = Block(_crossing(request, fields, session, policy))
+        crossing = fields.crossing = (at, block)
     target = session.base_path + (request.route.target or b"/")
     if request.query is not None:
         target += b"?" + request.query
@@ -99,8 +109,31 @@ def outbound(
     if length is None and not has_body and request.method in _SAYS_ZERO:
         length = 0
     return Outbound(
-        session, request.method.encode("ascii"), target, headers, has_body, length
+        session,
+        request.method.encode("ascii"),
+        target,
+        crossing[1],
+        request.id,
+        has_body,
+        length,
     )
+
+
+def _crossing(
+    request: Request, fields: RequestFields, session: Session, policy: HeaderPolicy
+) -> Headers:
+    """All fields but the request's id: of it alone they do not depend."""
+    headers: Headers = [
+        session.host_field,
+        *fields.kept,
+        _VIA,
+        (policy.session_id_name, session.id_bytes),
+    ]
+    if policy.forwarded != "off":
+        headers += forwarded.forwarded(
+            policy.forwarded, request, fields.host, fields.forwarded
+        )
+    return headers
 
 
 def inbound(status: int, headers: Headers, request: Request, session: Session) -> Reply:
@@ -115,27 +148,24 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     keep = kept.append
     connection: list[bytes] = []
     has_id = False
-    actions = _RESPONSE_ACTIONS
+    actions = _ACTIONS
     for each in headers:
-        name = each[0]
-        action = actions.get(name)
-        if action is None:
-            # Only an answer of the proxy's own says so.
-            if not name.startswith(b"x-session-proxy-"):
-                keep(each)
+        action = actions[each[0]]
+        if action is _KEEP:
+            keep(each)
         elif action is _DROP:
             continue
-        elif action == _LENGTH:
-            # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
-            if status not in _BODILESS:
-                keep(each)
-        elif action == _LOCATION:
-            keep((name, location.rewritten(each[1], session, request.route.public)))
-        elif action == _ID:
+        elif action is _LOCATION:
+            public = request.route.public
+            keep((each[0], location.rewritten(each[1], session, public)))
+        elif action is _ID:
             has_id = True
             keep(each)
         else:
             connection.append(each[1])
+    if status in _BODILESS:
+        # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
+        kept = [each for each in kept if each[0] != b"content-length"]
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named

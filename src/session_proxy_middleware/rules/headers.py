@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 
 from ..errors import HeadersTooLarge, MalformedHeaders
-from ..models import Field, Headers, Request
+from ..models import Block, Field, Headers, Request
 
 # RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
 HOP_BY_HOP = frozenset(
@@ -32,6 +32,10 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:~+/=@-]{1,200}")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 _MEMO = 4096
+
+# Header sections remembered: how many at most, and how large one may be, in bytes.
+_KNOWN = 1024
+_KNOWN_BYTES = 4096
 
 (
     KEEP,
@@ -70,10 +74,17 @@ _NONE: frozenset[bytes] = frozenset()
 
 
 class RequestFields:
-    """A request's header fields, told apart."""
+    """A request's header fields, told apart.
+
+    Requests with equal fields share one of these, so what is worked out from them
+    alone is kept here: `digest` by `rules.credential`, `crossing` by
+    `rules.forwarding`.
+    """
 
     __slots__ = (
         "authorization",
+        "crossing",
+        "digest",
         "encodings",
         "forwarded",
         "host",
@@ -94,6 +105,8 @@ class RequestFields:
         self.forwarded: tuple[Field, ...] = ()
         self.named: frozenset[bytes] = _NONE
         self.upgrade: tuple[bytes, ...] = ()
+        self.digest: bytes | None = None
+        self.crossing: tuple[tuple[object, ...], Block] | None = None
 
     def request_id(self) -> bytes | None:
         """The client's own request id, when it sent one that is fit to pass on."""
@@ -137,9 +150,13 @@ class HeaderRules:
         self._max_fields = max_fields
         self._max_bytes = max_bytes
         self._actions = _Actions(platform)
+        self._known: dict[tuple[Field, ...], RequestFields] = {}
 
     def sift(self, request: Request) -> RequestFields:
-        """One pass over a request's fields.
+        """One pass over a request's fields, unless ones like them came before.
+
+        A client sends the same fields again and again, which is what HPACK lives on
+        (RFC 7541); what they mean never changes.
 
         Raises:
             HeadersTooLarge: over the limits, told before anything else is looked at
@@ -150,6 +167,20 @@ class HeaderRules:
         headers = request.headers
         if len(headers) > self._max_fields:
             raise HeadersTooLarge(f"{len(headers)} fields")
+        try:
+            known = self._known.get(key := tuple(headers))
+        except TypeError:  # Some servers make lists of them, which have no hash.
+            known = self._known.get(key := tuple((name, at) for name, at in headers))
+        if known is not None:
+            return known
+        fields, size = self._sifted(key)
+        if size <= _KNOWN_BYTES:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[key] = fields
+        return fields
+
+    def _sifted(self, headers: tuple[Field, ...]) -> tuple[RequestFields, int]:
         actions = self._actions
         fields = RequestFields()
         kept: Headers = []
@@ -173,7 +204,7 @@ class HeaderRules:
         if fields.named:
             kept = [each for each in kept if each[0] not in fields.named]
         fields.kept = kept
-        return fields
+        return fields, size
 
     def _set_aside(
         self, fields: RequestFields, action: int, name: bytes, value: bytes

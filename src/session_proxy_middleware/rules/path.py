@@ -7,7 +7,11 @@ from urllib.parse import unquote_to_bytes
 
 from ..errors import MalformedPath
 
-# Whatever makes a closer look necessary; most paths have none of it.
+# Of these and nothing else most paths are made, and need no closer look.
+_HARMLESS = (
+    b"/-_~!$&'()*+,=:@0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+# Whatever makes a closer look necessary.
 _SUSPECT = re.compile(rb"[\x00-\x20\x7f#%\\]|/\.\.?(?:[/;]|$)")
 # RFC 9112 §3.2: a target has no whitespace, no control character, no fragment.
 _ILLEGAL = re.compile(rb"[\x00-\x20\x7f#\\]")
@@ -25,6 +29,8 @@ def decoded(target: bytes | None) -> str:
     """
     if target is None:
         raise MalformedPath("the route's shape appears only after decoding")
+    if not target.translate(None, _HARMLESS):
+        return target.decode("ascii")
     if _SUSPECT.search(target) is None:
         return target.decode("utf-8", "replace")
     if _ILLEGAL.search(target):

@@ -41,8 +41,8 @@ def agrees(raw_path: bytes, path: str) -> bool:
     return left == _BEYOND_ASCII.sub("", path)
 
 
-# "/sessions/" and an id of one character.
-_SHORTEST = len("/sessions/") + 1
+_MARK = b"/sessions/"
+_KNOWN = 4096
 
 
 class RouteMatcher:
@@ -53,7 +53,11 @@ class RouteMatcher:
     """
 
     MARK = "/sessions/"
-    """Without this in the decoded path there is no match; drivers look first."""
+    """Without this in the decoded path, and a slash behind it that is at least one
+    character away, there is no match. Drivers look first, so that the host's own
+    requests pay little."""
+    REACH = len(MARK) + 1
+    """From the mark to where that slash may be."""
 
     def __init__(self, prefix: str, session_id_pattern: str) -> None:
         if not isinstance(prefix, str) or (
@@ -85,9 +89,8 @@ class RouteMatcher:
         self._raw = re.compile(start + shape.encode(), re.DOTALL)
         # What nearly every request looks like, recognised in one go.
         usual = session_id_pattern if session_id_pattern == UUID else "(?!)"
-        self._usual = re.compile(
-            start + rf"/([^/%]+)/sessions/({usual})(/.*)".encode(), re.DOTALL
-        )
+        self._usual = re.compile(start + rf"/([^/%]+)/sessions/({usual})/".encode())
+        self._known: dict[bytes, tuple[str, str]] = {}
 
     def __call__(
         self, path: str, raw_path: bytes | None, root_path: str = ""
@@ -100,20 +103,29 @@ class RouteMatcher:
         boundary; a path that has the shape only when decoded is a match that has
         no target.
         """
-        # A path of the host's that only begins alike: "/agents/sessions/".
-        if path.find("/", path.find(self.MARK) + _SHORTEST) < 0:
-            return None
-        if raw_path is not None and not root_path and agrees(raw_path, path):
-            found = self._usual.match(raw_path)
-            if found is not None:
-                service_bytes, id_bytes, target = found.groups()
-                return Route(
-                    service_bytes.decode("latin-1"),
-                    id_bytes.decode("ascii").lower(),
-                    target,
-                    raw_path[: found.start(3)],
-                )
+        if (
+            raw_path is not None
+            and not root_path
+            and (raw_path.decode("latin-1") == path or agrees(raw_path, path))
+        ):
+            end = raw_path.find(b"/", raw_path.find(_MARK) + len(_MARK))
+            if end > 0:
+                public = raw_path[:end]
+                known = self._known.get(public) or self._learn(raw_path, public)
+                if known is not None:
+                    return Route(known[0], known[1], raw_path[end:], public)
         return self._closer(path, raw_path, root_path)
+
+    def _learn(self, raw_path: bytes, public: bytes) -> tuple[str, str] | None:
+        """Service and id of a usual spelling, remembered by the session's path."""
+        found = self._usual.match(raw_path)
+        if found is None or found.end(2) != len(public):
+            return None
+        names = found[1].decode("latin-1"), found[2].decode("ascii").lower()
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[public] = names
+        return names
 
     def _closer(
         self, path: str, raw_path: bytes | None, root_path: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from time import monotonic
 
 from ..errors import (
     ConnectFailed,
@@ -45,17 +46,29 @@ class AsyncHTTP11Transport:
         engine = self._engines.current()
         head = h1.head(outbound)
         connection = engine.take(outbound.session)
-        if connection is not None:
+        again = connection is not None and h1.retryable(outbound)
+        while True:
+            if connection is None:
+                connection = await engine.connect(outbound.session)
+            response = connection.begin(outbound)
             try:
-                return await connection.exchange(outbound, head, upload)
+                if upload is None:
+                    connection.send(head + h1.framing(outbound, outbound.length))
+                else:
+                    await connection.send_with_body(outbound, head, upload)
+                while not response.head:
+                    if response.error is not None:
+                        raise response.error
+                    await response
             except StaleConnection as stale:
-                if not h1.retryable(outbound):
+                if not again:
                     raise UpstreamUnreachable(str(stale)) from stale
-        connection = await engine.connect(outbound.session)
-        try:
-            return await connection.exchange(outbound, head, upload)
-        except StaleConnection as stale:
-            raise UpstreamUnreachable(str(stale)) from stale
+                connection, again = None, False
+            except BaseException:
+                connection.leave(response)
+                raise
+            else:
+                return response
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
@@ -82,27 +95,26 @@ class Engine:
         self.period = min(bounds)
         self._ssl_context = ssl_context
         self._pool: Pool[Connection] = Pool()
-        self.busy: set[Connection] = set()
+        self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     def take(self, session: Session) -> Connection | None:
         """An idle connection to the session, or None."""
         while True:
-            connection = self._pool.take(session.pool_key, self.loop.time())
+            connection = self._pool.take(session.pool_key, monotonic())
             if connection is None or connection.usable():
                 return connection
 
     def give(self, connection: Connection) -> None:
         """The connection's exchange ended cleanly."""
-        self.busy.discard(connection)
-        self._pool.give(connection.pool_key, connection, self.loop.time())
+        self._pool.give(connection.pool_key, connection, monotonic())
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(KEEP_IDLE / 2, self._sweep)
 
     def discard(self, connection: Connection) -> None:
         """The connection is closed."""
         self._pool.discard(connection)
-        self.busy.discard(connection)
+        self._connections.discard(connection)
 
     async def connect(self, session: Session) -> Connection:
         """A new connection. Raises `ConnectFailed` or `ConnectTimeout`."""
@@ -136,7 +148,7 @@ class Engine:
             ) from error
         except (OSError, UnicodeError) as error:
             raise ConnectFailed(f"{session.upstream}: {error}") from error
-        self.busy.add(connection)
+        self._connections.add(connection)
         return connection
 
     def close(self) -> None:
@@ -144,12 +156,13 @@ class Engine:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for connection in (*self._pool.clear(), *self.busy):
+        self._pool.clear()
+        for connection in list(self._connections):
             connection.abort()
-        self.busy.clear()
+        self._connections.clear()
 
     def _sweep(self) -> None:
-        for connection in self._pool.expired(self.loop.time()):
+        for connection in self._pool.expired(monotonic()):
             connection.close()
         self._sweeper = (
             self.loop.call_later(KEEP_IDLE / 2, self._sweep) if self._pool else None

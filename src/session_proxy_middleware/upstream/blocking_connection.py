@@ -95,7 +95,7 @@ class Connection:
         """Send the request and wait for the head of its response. `first` is the first
         piece of the body, where it has been read already."""
         response = self._response = Response(self)
-        self._reader.begin(response, is_head=outbound.method == b"HEAD")
+        self._reader.begin(response, outbound.method == b"HEAD")
         timeouts = self._transport.timeouts
         if timeouts.total is not None:
             self._last_moment = time.monotonic() + timeouts.total

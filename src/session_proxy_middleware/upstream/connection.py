@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+from collections.abc import Callable, Generator
+from contextvars import Context
+from time import monotonic
 from typing import Protocol, cast
 
 from ..errors import (
@@ -14,7 +17,7 @@ from ..errors import (
     UpstreamTimeout,
 )
 from ..interfaces import AsyncUpload
-from ..models import Outbound
+from ..models import Headers, Outbound
 from ..options import Timeouts
 from . import h1
 
@@ -40,23 +43,30 @@ class Owner(Protocol):
     timeouts: Timeouts
     buffer: memoryview
     period: float
-    busy: set[Connection]
 
     def give(self, connection: Connection) -> None: ...
     def discard(self, connection: Connection) -> None: ...
 
 
 class Response(h1.Message):
-    """A session's response on the way: an `AsyncResponse`."""
+    """A session's response on the way: an `AsyncResponse`.
 
-    __slots__ = ("_connection", "_waiter", "error")
+    Awaited, it returns when something has changed. For that it is a future of its own
+    kind, which asyncio knows by `_asyncio_future_blocking` (`asyncio.isfuture`): one
+    that changes more than once, and whose waiter goes on inside the very callback that
+    brought the bytes, without a handle and another turn of the loop.
+    """
+
+    error: Exception | None = None
+    """What broke it off."""
+    _asyncio_future_blocking = False
+    _waiting: tuple[Callable[[Response], object], Context] | None = None
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__()
+        self.headers: Headers = []
+        self.pieces: list[bytes] = []
+        self._loop = connection.engine.loop
         self._connection: Connection | None = connection
-        self._waiter: asyncio.Future[None] | None = None
-        self.error: Exception | None = None
-        """What broke it off."""
 
     async def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
@@ -65,7 +75,7 @@ class Response(h1.Message):
                 raise self.error
             if self.complete:
                 return b""
-            await self.change()
+            await self
         data = self.take()
         if self._connection is not None:
             self._connection.resume_reading()
@@ -76,26 +86,48 @@ class Response(h1.Message):
         if self._connection is not None:
             self._connection.abort()
 
-    def change(self) -> asyncio.Future[None]:
-        """Awaited, returns when something has changed."""
-        connection = self._connection
-        if connection is None:
-            raise RuntimeError("nothing will change any more")
-        waiter = self._waiter = connection.engine.loop.create_future()
-        return waiter
-
-    def changed(self) -> None:
-        """Something has changed."""
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def release(self, error: Exception | None = None) -> None:
-        """The connection has no more to give."""
+    def release(self, error: Exception | None = None, *, now: bool = False) -> None:
+        """The connection has no more to give. `now`: see `changed`."""
         self._connection = None
         if error is not None and self.error is None:
             self.error = error
+        self.changed(now=now)
+
+    def changed(self, *, now: bool = False) -> None:
+        """Whoever waits goes on: in a moment, or `now`, which only a callback of the
+        loop may ask for, and as the last thing it does."""
+        waiting = self._waiting
+        if waiting is not None:
+            self._waiting = None
+            wakeup, context = waiting
+            if now:
+                context.run(wakeup, self)
+            else:
+                self._loop.call_soon(wakeup, self, context=context)
+
+    # What a task asks of the future it waits for.
+
+    def __await__(self) -> Generator[Response, None, None]:
+        self._asyncio_future_blocking = True
+        yield self
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop whose tasks may wait."""
+        return self._loop
+
+    def add_done_callback(
+        self, wakeup: Callable[[Response], object], *, context: Context
+    ) -> None:
+        """A task waits from now on."""
+        self._waiting = (wakeup, context)
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is cancelled: it goes on, and finds that out itself."""
         self.changed()
+        return False
+
+    def result(self) -> None:
+        """Nothing: what there is to know is in the attributes."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -146,40 +178,32 @@ class Connection(asyncio.BufferedProtocol):
 
     # The exchange, seen from the request.
 
-    async def exchange(
-        self, outbound: Outbound, head: bytes, upload: AsyncUpload | None
-    ) -> Response:
-        """Send the request and wait for the head of its response."""
+    def begin(self, outbound: Outbound) -> Response:
+        """What comes next on this connection answers `outbound`."""
         response = self._response = Response(self)
-        self._reader.begin(response, is_head=outbound.method == b"HEAD")
+        self._reader.begin(response, outbound.method == b"HEAD")
         engine = self.engine
-        engine.busy.add(self)
         timeouts = engine.timeouts
-        now = engine.loop.time()
+        now = monotonic()
+        self._deadline = now + timeouts.response
         if timeouts.total is not None:
             self._last_moment = now + timeouts.total
         if self._timer is None:
-            self._timer = engine.loop.call_at(now + engine.period, self._look)
-        try:
-            if upload is None:
-                self._deadline = now + timeouts.response
-                self._head_sent = self._sent = True
-                self._transport.write(head + h1.framing(outbound, outbound.length))
-            else:
-                self._head_sent = self._sent = False
-                await self._send_with_body(outbound, head, upload)
-            while not response.head:
-                if response.error is not None:
-                    raise response.error
-                await response.change()
-        except BaseException:
-            # Complete, it may be on its way to another request, or in use there.
-            if self._response is response:
-                self.abort()
-            raise
+            self._timer = engine.loop.call_later(engine.period, self._look)
         return response
 
-    async def _send_with_body(
+    def send(self, request: bytes) -> None:
+        """All of a request without a body."""
+        self._head_sent = self._sent = True
+        self._transport.write(request)
+
+    def leave(self, response: Response) -> None:
+        """Nobody waits for the response any more."""
+        # Complete, the connection may carry another request, or wait for one.
+        if self._response is response:
+            self.abort()
+
+    async def send_with_body(
         self, outbound: Outbound, head: bytes, upload: AsyncUpload
     ) -> None:
         """The head at once, the body as it comes.
@@ -189,6 +213,7 @@ class Connection(asyncio.BufferedProtocol):
         before the first bytes came, they are left to the pump, so that an early
         answer passes.
         """
+        self._head_sent = self._sent = False
         self._touch()
         self._interrupted = False
         length = outbound.length
@@ -252,8 +277,7 @@ class Connection(asyncio.BufferedProtocol):
         self._sent = True
         response = self._response
         if response is not None and not response.head:
-            engine = self.engine
-            self._deadline = engine.loop.time() + engine.timeouts.response
+            self._deadline = monotonic() + self.engine.timeouts.response
 
     # The exchange, seen from the session.
 
@@ -297,8 +321,9 @@ class Connection(asyncio.BufferedProtocol):
             if response.size > HIGH_WATER and not self._read_paused:
                 self._read_paused = True
                 self._transport.pause_reading()
-            self._interrupt()
-            response.changed()
+            if self._first_read is not None:
+                self._interrupt()
+            response.changed(now=True)
 
     def _complete(self, response: Response) -> None:
         """The response is whole; the connection is free, or done with."""
@@ -312,8 +337,9 @@ class Connection(asyncio.BufferedProtocol):
         else:
             # What of the request is still to be written would never be read.
             self.abort()
-        self._interrupt()
-        response.release()
+        if self._first_read is not None:
+            self._interrupt()
+        response.release(now=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.engine.discard(self)
@@ -421,8 +447,7 @@ class Connection(asyncio.BufferedProtocol):
             task.cancel()
 
     def _touch(self) -> None:
-        engine = self.engine
-        self._deadline = engine.loop.time() + engine.timeouts.idle
+        self._deadline = monotonic() + self.engine.timeouts.idle
 
     def _look(self) -> None:
         """The timer: is the deadline past? If not, look again in time."""
@@ -431,11 +456,11 @@ class Connection(asyncio.BufferedProtocol):
         if response is None:
             return
         engine = self.engine
-        now = engine.loop.time()
+        now = monotonic()
         deadline = min(self._deadline, self._last_moment)
         if now < deadline:
-            again = min(deadline, now + engine.period)
-            self._timer = engine.loop.call_at(again, self._look)
+            again = min(deadline - now, engine.period)
+            self._timer = engine.loop.call_later(again, self._look)
         elif response.head:
             reason = "client_idle" if self._read_paused else "upstream_idle"
             self._fail(ResponseTruncated(reason, "no byte in either direction"))

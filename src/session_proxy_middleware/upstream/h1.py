@@ -7,12 +7,13 @@ that nobody asked for, and whether an end of stream is an end or a truncation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from operator import itemgetter
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ..errors import MalformedHeaders
-from ..models import Headers, Outbound
+from ..models import Field, Headers, Outbound
 
 MAX_HEAD_BYTES = 65_536
 """Status line and fields of one response, with the interim ones before it; and what
@@ -24,6 +25,8 @@ _NAME = itemgetter(0)
 _ENCODING = b"transfer-encoding"
 _FRAMING = frozenset({b"content-length", _ENCODING})
 LAST_CHUNK = b"0\r\n\r\n"
+_NUL, _LF, _CR = b"\0\n\r"
+_SPLIT = "a control character that would split the request"
 
 # RFC 9110 §9.2.1.
 _SAFE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
@@ -46,20 +49,29 @@ def head(outbound: Outbound) -> bytes:
         MalformedHeaders: a CR, LF or NUL inside a field or the target, which would
             make one request two (RFC 9112 §11.2).
     """
-    headers = outbound.headers
-    encoded = b"%b %b HTTP/1.1\r\n%b\r\n" % (
-        outbound.method,
-        outbound.target,
-        b"\r\n".join(map(b": ".join, headers)),
-    )
+    block = outbound.block
+    encoded = block.encoded
+    if encoded is None:
+        encoded = block.encoded = _lines(block.fields)
+    line = b"%b %b HTTP/1.1" % (outbound.method, outbound.target)
+    request_id = outbound.request_id
+    own = line + request_id
+    # A number is found at once; for bytes Python first makes a TypeError.
+    if _LF in own or _CR in own or _NUL in own:
+        raise MalformedHeaders(_SPLIT)
+    return b"%b\r\n%bx-request-id: %b\r\n" % (line, encoded, request_id)
+
+
+def _lines(headers: Headers) -> bytes:
+    encoded = b"".join(b"%b: %b\r\n" % field for field in headers)
     # Our own line ends and no others: counting costs less than looking at each.
-    lines = len(headers) + 1
+    lines = len(headers)
     if (
         encoded.count(b"\n") != lines
         or encoded.count(b"\r") != lines
-        or b"\0" in encoded
+        or _NUL in encoded
     ):
-        raise MalformedHeaders("a control character that would split the request")
+        raise MalformedHeaders(_SPLIT)
     return encoded
 
 
@@ -100,15 +112,14 @@ class Message:
     them.
     """
 
-    __slots__ = ("complete", "head", "headers", "pieces", "size", "status")
+    status = 0
+    head = False
+    complete = False
+    size = 0
 
     def __init__(self) -> None:
-        self.status = 0
         self.headers: Headers = []
-        self.head = False
-        self.complete = False
         self.pieces: list[bytes] = []
-        self.size = 0
 
     def take(self) -> bytes:
         """The body bytes that are there, in one piece."""
@@ -119,6 +130,10 @@ class Message:
         return data
 
 
+def _drop(field: Field) -> None:
+    """Where trailer fields go."""
+
+
 class ResponseReader:
     """Parses the responses of one connection, one `begin` a request.
 
@@ -127,6 +142,7 @@ class ResponseReader:
     """
 
     __slots__ = (
+        "_add",
         "_bodiless",
         "_feeding",
         "_head_bytes",
@@ -140,6 +156,7 @@ class ResponseReader:
         self._parser = HttpResponseParser(self)
         self._message = Message()
         self._message.complete = True
+        self._add: Callable[[Field], None] = _drop
         self._bodiless = False
         self._interim = False
         self._head_bytes = 0
@@ -151,10 +168,11 @@ class ResponseReader:
         """Whether anything of the response has come."""
         return self._head_bytes > 0 or self._message.head
 
-    def begin(self, message: Message, *, is_head: bool) -> None:
+    def begin(self, message: Message, is_head: bool) -> None:
         """The next response goes into `message`. `is_head`: to a HEAD request, so
         it has no body whatever its fields say (RFC 9112 §6.3)."""
         self._message = message
+        self._add = message.headers.append
         self._bodiless = is_head
         self._interim = False
         self._head_bytes = 0
@@ -221,10 +239,8 @@ class ResponseReader:
             raise ProtocolViolation("bytes after the response")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        message = self._message
-        if not message.head:  # After it comes a trailer: of this hop (RFC 9110 §6.5.1).
-            # llhttp leaves blanks after a value; they are none of it (§5.5).
-            message.headers.append((name.lower(), value.rstrip(b" \t")))
+        # llhttp leaves blanks after a value; they are none of it (RFC 9110 §5.5).
+        self._add((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
@@ -249,6 +265,7 @@ class ResponseReader:
                 raise ProtocolViolation("a transfer coding other than chunked")
         message.status = status
         message.head = True
+        self._add = _drop  # After it comes a trailer: of this hop (RFC 9110 §6.5.1).
         if self._bodiless:
             # llhttp cannot be told that this was a HEAD request: it would wait for
             # the body that the length announces. So this parser is done with.
