@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import Any
 
 import httpx
 
-MISSING = "the browser tests need Chromium: apt-get install chromium chromium-driver"
+from tests.support.programs import program
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
     "--headless=new",
@@ -73,10 +73,8 @@ class Chromium:
 @contextmanager
 def chromium() -> Iterator[Chromium]:
     """A browser and its driver, found by name in PATH."""
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if browser is None or driver is None:
-        raise RuntimeError(MISSING)
+    browser = program(*BROWSERS, package="chromium")
+    driver = program("chromedriver", package="chromium-driver")
     options = {"binary": browser, "args": ARGUMENTS}
     wanted = {"browserName": "chrome", "goog:chromeOptions": options}
     command = [driver, "--port=0"]

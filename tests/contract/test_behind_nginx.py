@@ -6,7 +6,6 @@ With both, nginx keeps a whole stream back; each alone it passes small events on
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,14 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from ..support.programs import program
 from ..support.servers import Portal
 from ..support.upstream import Conn
 from ..support.wire import PATIENCE, chunked, connect
 from .conftest import Serve
-
-pytestmark = pytest.mark.skipif(
-    shutil.which("nginx") is None, reason="nginx comes from the system; CI installs it"
-)
 
 COMPRESSED = [(b"Accept-Encoding", b"gzip")]
 GZIP = 31
@@ -62,6 +58,7 @@ def nginx(
     portal: Portal, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, int]]:
     """The address of an nginx in front of the portal."""
+    nginx = program("nginx", package="nginx-light")
     folder: Path = tmp_path_factory.mktemp("nginx")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
@@ -75,7 +72,7 @@ def nginx(
             user="user root;" if os.geteuid() == 0 else "",
         )
     )
-    command = ["nginx", "-e", "stderr", "-c", str(config), "-p", str(folder)]
+    command = [nginx, "-e", "stderr", "-c", str(config), "-p", str(folder)]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
 from typing import Self
 
+from .programs import program
 from .wire import PATIENCE
-
-COMMAND = shutil.which("redis-server") or shutil.which("valkey-server")
 
 
 class RedisServer:
@@ -34,12 +32,12 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        assert COMMAND, "the tests need redis-server: apt-get install redis-server"
+        command = program("redis-server", "valkey-server", package="redis-server")
         log = (self._folder / "redis.log").open("ab")
         with log:
             self._process = subprocess.Popen(
                 [
-                    *(COMMAND, "--port", str(self.port), "--bind", "127.0.0.1"),
+                    *(command, "--port", str(self.port), "--bind", "127.0.0.1"),
                     *("--dir", str(self._folder), "--save", ""),
                     *("--appendonly", "yes", "--appendfsync", "always"),
                     *self._options,
