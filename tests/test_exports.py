@@ -5,6 +5,7 @@ from __future__ import annotations
 import session_proxy_middleware
 
 NAMES = [
+    "CORS",
     "Caching",
     "ConfigError",
     "Forbidden",

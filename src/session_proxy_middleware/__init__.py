@@ -9,12 +9,13 @@ from .errors import (
     Unauthenticated,
 )
 from .models import Key, Principal, Request, Service, Session
-from .options import Caching, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts
 from .proxy import SessionProxy
 from .stores import open_store
 from .stores.memory import MemoryStore
 
 __all__ = [
+    "CORS",
     "Caching",
     "ConfigError",
     "Forbidden",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
 from . import lookups
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
+from .asgi_lifespan import Lifespan
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
 from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
@@ -51,6 +53,7 @@ class SessionProxyMiddleware:
             self._ask[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
         self._lookouts = PerLoop(lambda loop: Lookout(loop, idle, proxy.activity))
+        proxy.draining.watch(self._break_off)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind = scope["type"]
@@ -67,7 +70,8 @@ class SessionProxyMiddleware:
                     await self._serve(_request(scope, route), receive, send)
                     return
         elif kind == "lifespan":
-            send = self._closing(send)
+            life = Lifespan(self._proxy, self._transport, receive, send)
+            receive, send = life.receive, life.send
         await self._app(scope, receive, send)
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
@@ -94,7 +98,11 @@ class SessionProxyMiddleware:
                 except asyncio.CancelledError:
                     if client is None or not client.interrupted():
                         raise
-                    step = flow.throw(ClientDisconnected("while waiting"))
+                    step = flow.throw(client.cause(perf_counter() - started))
+                except ClientDisconnected as gone:
+                    if client is not None:
+                        gone.ending = client.departed(perf_counter() - started)
+                    step = flow.throw(gone)
                 except Exception as failure:
                     step = flow.throw(failure)
                 else:
@@ -109,14 +117,11 @@ class SessionProxyMiddleware:
             if response is not None and not response.complete:
                 await response.aclose()
 
-    def _closing(self, send: Send) -> Send:
-        async def closing(message: Message) -> None:
-            if message["type"].startswith("lifespan.shutdown."):
-                await self._transport.aclose()
-                await self._proxy.aclose()
-            await send(message)
-
-        return closing
+    def _break_off(self) -> None:
+        """Called from another thread: no loop may be touched here."""
+        for loop, lookout in self._lookouts.items():
+            with contextlib.suppress(RuntimeError):  # It is closed.
+                loop.call_soon_threadsafe(lookout.break_off)
 
 
 def _request(scope: Scope, route: Route) -> Request:

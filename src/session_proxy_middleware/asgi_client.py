@@ -8,14 +8,16 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .activity import Activity
-from .errors import ClientDisconnected
-from .models import Session
+from .errors import ClientDisconnected, Draining
+from .models import Ending, Session
 from .rules.body import BodyMeter
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+DRAINING = Draining.slug
 
 _LOOKS = 4
 """How often in `Timeouts.idle` a client that takes nothing is looked at."""
@@ -112,6 +114,24 @@ class Client:
         nobody else's."""
         return bool(self.reason) and not (self._task and self._task.uncancel())
 
+    def cause(self, total: float) -> Exception:
+        """What a request that was interrupted before its reply ends with. `total`:
+        seconds since it began."""
+        if self.reason == DRAINING:
+            return Draining("broken off: the proxy is shutting down")
+        gone = ClientDisconnected("before the reply")
+        gone.ending = self.departed(total)
+        return gone
+
+    def departed(self, total: float) -> Ending:
+        """What is known of a request whose client left before its reply."""
+        reason = self.reason or "client_disconnected"
+        return Ending(reason, self.received, 0, None, total)
+
+    def break_off(self) -> None:
+        """The proxy is shutting down and the time is up."""
+        self._interrupt(DRAINING)
+
     def close(self) -> None:
         """The request is over."""
         self.active = False
@@ -135,6 +155,7 @@ class Lookout:
         # A set, which a request leaves as soon as it is over: kept until the next
         # look, what hangs on it would cool the caches and age for the collector.
         self._young: set[Client] = set()
+        self._old: set[Client] = set()
         self._due = False
 
     def add(self, client: Client) -> None:
@@ -147,12 +168,20 @@ class Lookout:
     def remove(self, client: Client) -> None:
         """A request is over."""
         self._young.discard(client)
+        if self._old:
+            self._old.discard(client)
+
+    def break_off(self) -> None:
+        """Interrupt every request there is."""
+        for client in (*self._young, *self._old):
+            client.break_off()
 
     def _look(self) -> None:
         young, self._young = self._young, set()
         for client in young:
             if client.ended:
                 client.watch()
+                self._old.add(client)
             else:
                 self._young.add(client)  # Its upload would see it leave.
         self._due = bool(self._young)

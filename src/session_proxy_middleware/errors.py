@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-from .models import Field, Headers, Reply
+from .models import Ending, Field, Headers, Reply
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 """The seven methods of the contract."""
@@ -22,13 +22,20 @@ INTERNAL = (
     "Internal server error. Please check logs for more information or contact support."
 )
 
+_UNPUBLISHED = frozenset({501, 502, 503, 504, 508})
+
 
 class ConfigError(ValueError):
     """An option is wrong. The text names the option and what is allowed."""
 
 
 class ClientDisconnected(Exception):
-    """The client is gone. Logged as 499; nothing is answered."""
+    """The client is gone. Logged as 499; nothing is answered.
+
+    `ending` is what the driver knows of the request by then.
+    """
+
+    ending: Ending | None = None
 
 
 class ResponseTruncated(Exception):
@@ -58,7 +65,7 @@ class ProxyError(Exception):
     @classmethod
     def _prepare(cls, strict: bool) -> tuple[int, bytes, Headers]:
         status, code, sentence = cls.status, cls.code, cls.sentence
-        if strict and 501 <= status <= 504:
+        if strict and status in _UNPUBLISHED:
             status, code, sentence = 500, "500", INTERNAL
         body = json.dumps({"error": sentence, "code": code}).encode()
         headers = [
@@ -72,7 +79,7 @@ class ProxyError(Exception):
 
     def reply(self, request_id: bytes, *, head: bool, strict: bool) -> Reply:
         """The answer: for HEAD the same headers and no body; `strict` answers 500
-        where the published contract knows nothing finer (501 to 504)."""
+        where the published contract knows nothing finer (501 to 504, 508)."""
         status, body, headers = self.prepared[strict]
         return Reply(
             status, [*headers, (b"x-request-id", request_id)], b"" if head else body
@@ -263,6 +270,15 @@ class UpstreamTimeout(ProxyError):
 
 class ConnectTimeout(UpstreamTimeout):
     """No connection came about in time, so nothing was sent."""
+
+
+class LoopDetected(ProxyError):
+    """The request has passed through this proxy too often (RFC 9110 §7.6.3)."""
+
+    status = 508
+    code = "SP-508-LOOP"
+    sentence = "The request goes in circles"
+    slug = "loop_detected"
 
 
 class Unavailable(ProxyError):

@@ -34,7 +34,7 @@ from .errors import (
 from .interfaces import UNKNOWN
 from .models import Ending, Outbound, Principal, Reply, Request, Session
 from .opening import AwaitReady, opened
-from .rules import body, credential, forwarding, path, scope
+from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
 from .rules.headers import Framing, RequestFields
 
@@ -119,7 +119,12 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     ending: Ending | None = None
     limiter = proxy.limiter
     request.id = proxy.new_request_id()
+    cors = proxy.cors
     try:
+        if cors is not None and (preflight := cors.preflight(request)) is not None:
+            status = preflight.status
+            ending = yield preflight
+            return
         try:
             principal, session, fields, framing = yield from admit(request, proxy)
             limiter.enter(session, principal)
@@ -141,9 +146,10 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
             reply = forwarding.inbound(
-                response.status, response.headers, request, session
+                response.status, response.headers, request, session, policy
             )
-        except ClientDisconnected:
+        except ClientDisconnected as gone:
+            ending = gone.ending
             return
         except ProxyError as raised:
             error = raised
@@ -156,6 +162,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 request.id, head=request.method == "HEAD", strict=proxy.strict
             )
         status = reply.status
+        if cors is not None:
+            cors.grant(reply.headers, request)
         ending = yield reply
     finally:
         if held is not None and principal is not None:
@@ -167,7 +175,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 if not activity.due:
                     activity.begin()
         if access_log.isEnabledFor(logging.INFO):
-            _record(request, principal, status, error, ending)
+            cut = "draining" if limiter.draining else "cancelled"
+            _record(request, principal, status, error, ending, cut)
 
 
 def admit(request: Request, proxy: SessionProxy) -> Answered:
@@ -221,6 +230,8 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
     scope.check_reserved(plain, proxy.reserved_paths)
     if b"websocket" in fields.upgrade:  # RFC 6455 §4.1
         raise WebSocketUnsupported("this server or deployment does none")
+    if fields.via:
+        via.check(fields.via)
     if framing[0]:
         body.check_declared(framing[1], proxy.limits.body)
     return principal, session, fields, framing
@@ -267,18 +278,22 @@ def _record(
     status: int,
     error: ProxyError | None,
     ending: Ending | None,
+    cut: str,
 ) -> None:
     """One line a request, and the same as attributes (`extra`) for programs.
 
+    `cut` is the reason where nobody told one: the server ended the request.
     Never a query string, a credential, or an upstream address.
     """
     route = request.route
     if error is not None:
         answered_by, reason = "proxy", error.slug
     elif status == 499:
-        answered_by, reason = "nobody", "client_disconnected"
+        answered_by, reason = "nobody", cut
+    elif principal is None:  # A preflight: nobody has asked who it is.
+        answered_by, reason = "proxy", cut
     else:
-        answered_by, reason = "session", "cancelled"
+        answered_by, reason = "session", cut
     if ending is not None and (error is None or ending.reason != "completed"):
         reason = ending.reason
     target = (route.target or b"").decode("latin-1")
@@ -294,8 +309,8 @@ def _record(
         "end_reason": reason,
         "bytes_received": ending.bytes_received if ending else 0,
         "bytes_sent": ending.bytes_sent if ending else 0,
-        "headers_ms": round(ending.headers_after * 1000, 1) if ending else None,
-        "total_ms": round(ending.total * 1000, 1) if ending else None,
+        "headers_ms": _milliseconds(ending.headers_after if ending else None),
+        "total_ms": _milliseconds(ending.total if ending else None),
     }
     access_log.info(
         # The path as it was spelled: decoded, it could hold a line break.
@@ -308,3 +323,7 @@ def _record(
         reason,
         extra=values,
     )
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 1)

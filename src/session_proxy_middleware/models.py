@@ -246,11 +246,12 @@ class Ending:
     """How a reply ended, told by the driver to the flow that waits for it.
 
     `reason` is one word: `completed`, `client_disconnected`, or the slug of what
-    broke it off. Times are seconds from the start of the request.
+    broke it off. Times are seconds from the start of the request; `headers_after`
+    is None where there were none.
     """
 
     reason: str
     bytes_received: int
     bytes_sent: int
-    headers_after: float
+    headers_after: float | None
     total: float

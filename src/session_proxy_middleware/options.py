@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-from .errors import ConfigError
+from .errors import METHODS, ConfigError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,3 +118,88 @@ class Limits:
                     f"Limits({item.name}=...) must be a whole number from {lowest} "
                     f"up{also}, not {value!r}"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CORS:
+    """Which pages of other origins may call sessions from a browser.
+
+    - `allow_origins`: origins exactly as browsers write them, like
+      `https://app.example` or `http://localhost:5173`; `*` alone for any.
+    - `allow_methods`: of the seven.
+    - `allow_headers`: request header names; `*` alone for whatever is asked.
+    - `expose_headers`: response header names that a page may read beside
+      `X-Request-Id` and `X-Session-Proxy-Error`; `*` for all.
+    - `allow_credentials`: whether cookies go along; not with `*`.
+    - `max_age`: seconds for which browsers remember a preflight.
+
+    Raises:
+        ConfigError: a value is not one of these.
+    """
+
+    allow_origins: Sequence[str]
+    allow_methods: Sequence[str] = METHODS
+    allow_headers: Sequence[str] = ("*",)
+    expose_headers: Sequence[str] = ()
+    allow_credentials: bool = False
+    max_age: int = 600
+
+    def __post_init__(self) -> None:
+        put = object.__setattr__
+        for name, (shape, example) in _CORS_LISTS.items():
+            value = getattr(self, name)
+            listed = isinstance(value, list | tuple | set | frozenset)
+            if not listed or not all(
+                isinstance(each, str) and re.fullmatch(shape, each) for each in value
+            ):
+                raise ConfigError(
+                    f"CORS({name}=...) must be a list like [{example}], not {value!r}"
+                )
+            put(self, name, tuple(value))
+        if not self.allow_origins or not self.allow_methods:
+            raise ConfigError("CORS needs at least one origin and one method")
+        for name in ("allow_origins", "allow_headers"):
+            if "*" in getattr(self, name) and len(getattr(self, name)) > 1:
+                raise ConfigError(f"CORS({name}=...): '*' stands alone")
+        for origin in self.allow_origins:
+            if _DEFAULT_PORT.search(origin):
+                raise ConfigError(
+                    "CORS(allow_origins=...): browsers leave the default port out, "
+                    f"so write {origin.rpartition(':')[0]!r}"
+                )
+        if not isinstance(self.allow_credentials, bool):
+            raise ConfigError(
+                "CORS(allow_credentials=...) must be True or False, "
+                f"not {self.allow_credentials!r}"
+            )
+        # Fetch, "CORS protocol and credentials": with them "*" is a name like any
+        # other, and to answer every origin would be to answer all the world.
+        if self.allow_credentials and (
+            "*" in self.allow_origins or "*" in self.expose_headers
+        ):
+            raise ConfigError(
+                "CORS(allow_credentials=True) needs the origins and the exposed "
+                "headers by name, not '*'"
+            )
+        whole = isinstance(self.max_age, int) and not isinstance(self.max_age, bool)
+        if not whole or self.max_age < 0:
+            raise ConfigError(
+                "CORS(max_age=...) must be a whole number of seconds from 0 up, "
+                f"not {self.max_age!r}"
+            )
+
+
+# RFC 6454 §6.2, in lower case as browsers write it. Not "null": that is every
+# sandboxed page of anybody's.
+_HOST = r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])"
+_DEFAULT_PORT = re.compile(r"^(?:http:.*:80|https:.*:443)$")
+_NAME = r"\*|[!#$%&'+\-.^_`|~0-9A-Za-z]+"
+_CORS_LISTS = {
+    "allow_origins": (
+        rf"\*|[a-z][a-z0-9+.-]*://{_HOST}(?::[1-9][0-9]{{0,4}})?",
+        "'https://app.example'",
+    ),
+    "allow_methods": ("|".join(METHODS), "'GET', 'POST'"),
+    "allow_headers": (_NAME, "'Authorization', 'Content-Type'"),
+    "expose_headers": (_NAME, "'X-Turn'"),
+}

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import random
 import re
+import signal
 import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 from .activity import Activity
+from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import Caching, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts
+from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
+from .rules.networks import Networks
 from .rules.route import UUID, RouteMatcher
 from .rules.scope import reserved_paths as checked_reserved_paths
 from .stores import checked_store
@@ -30,6 +35,8 @@ from .upstream.httpx_transport import (
 )
 
 T = TypeVar("T")
+
+log = logging.getLogger("session_proxy")
 
 # Ids need not be secret, only different: also in the children of a fork.
 _ids = random.Random()  # noqa: S311
@@ -50,16 +57,25 @@ class SessionProxy:
       refused.
     - `transport`: a transport of this package or of httpx/httpx2; the default is
       this package's own, made of `timeouts` and `ssl_context`.
+    - `allowed_networks`: where sessions may be, like `["10.0.0.0/8"]`; the default
+      is anywhere but link-local and metadata addresses (see `rules.networks`).
     - `ssl_context`: for `https` sessions, instead of the system's trust.
     - `caching`: how long answers of the store are relied on (see `Caching`).
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).
     - `session_id_header`: the field that tells the session its own id.
     - `reserved_paths`: paths of the session that only the platform may call.
+    - `cookies`: of sessions, in browsers: `isolate`, `drop` or `forward` (see
+      `rules.cookies`).
+    - `isolation`: of sessions' pages: `sandbox` or `off` (see `rules.isolation`).
+    - `cors`: which pages of other origins may call sessions (see `CORS`); None
+      leaves that to the sessions.
+    - `drain`: seconds that requests under way are given when the host shuts down.
+      25, because gunicorn and Kubernetes kill what still runs after 30.
     - `ready_wait`: seconds that requests to a session that is `starting` are held.
     - `ready_path`: what to GET from such a session, ready when it answers 2xx; without
       one it is ready when it answers at all.
-    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504.
+    - `contract`: `extended`, or `strict` to answer 500 for 501 to 504 and 508.
 
     Raises:
         ConfigError: an option is wrong; the text names it and what is allowed.
@@ -73,6 +89,7 @@ class SessionProxy:
         session_id_pattern: str = UUID,
         authenticate: Authenticator | None = None,
         transport: Any = None,
+        allowed_networks: Collection[str] | None = None,
         ssl_context: ssl.SSLContext | None = None,
         timeouts: Timeouts | None = None,
         limits: Limits | None = None,
@@ -80,6 +97,10 @@ class SessionProxy:
         forwarded: Literal["set", "append", "off"] = "set",
         session_id_header: str = "x-daily-session-id",
         reserved_paths: Collection[str] = ("/bot",),
+        cookies: Literal["isolate", "drop", "forward"] = "isolate",
+        isolation: Literal["sandbox", "off"] = "sandbox",
+        cors: CORS | None = None,
+        drain: float = 25.0,
         contract: Literal["extended", "strict"] = "extended",
         ready_wait: float = 0.0,
         ready_path: str | None = None,
@@ -112,20 +133,35 @@ class SessionProxy:
                 f"contract must be one of {', '.join(CONTRACTS)}, not {contract!r}"
             )
         self.strict = contract == "strict"
+        if cors is not None and not isinstance(cors, CORS):
+            raise ConfigError(f"cors must be CORS(...) or None, not {cors!r}")
+        self.cors = CrossOrigin(cors) if cors is not None else None
         self.header_policy = HeaderPolicy(
             forwarded=forwarded,
             session_id_header=session_id_header,
             max_fields=self.limits.header_fields,
             max_bytes=self.limits.header_bytes,
+            cookies=cookies,
+            isolation=isolation,
+            owns_cors=cors is not None,
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
+        self.draining = Drain(drain)
+        self._chain = Chain(self.drain)
         self.ready_wait = _seconds("ready_wait", ready_wait)
         self.ready_path = _path("ready_path", ready_path)
         activity = Activity(self.store, keys=authenticate is None)
         self.activity = activity if activity.wanted else None
         self._ssl_context = ssl_context
+        self._networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
+        own = transport is not None and library_of(transport) is None
+        if own and allowed_networks is not None:
+            raise ConfigError(
+                "allowed_networks is for the transport that the proxy makes; give "
+                "one of your own networks=Networks([...])"
+            )
 
     @classmethod
     def for_pipecat(cls, store: Store | str, **options: Any) -> SessionProxy:
@@ -135,8 +171,36 @@ class SessionProxy:
         return cls(store, **{"ready_wait": 10.0, "ready_path": "/readyz", **options})
 
     def drain(self) -> None:
-        """Take no new requests: they get 503 `draining`. Those in flight go on."""
+        """Take no new requests: they get 503 `draining`. Those in flight go on for as
+        long as the option `drain` says; what is then left is broken off, visibly.
+
+        The ASGI middleware calls it at the lifespan's shutdown. It may be called again,
+        from any thread, and from a signal handler.
+        """
         self.limiter.draining = True
+        self.draining.begin()
+
+    def drain_at(self, *signals: int) -> None:
+        """Begin to drain when one of these comes, before the server handles it.
+
+        Servers tell an application of their end only when its requests have ended, or
+        not at all. Call it in the main thread, once the server has set its handlers:
+        in the lifespan's startup, or in gunicorn's `post_worker_init`. Where nobody
+        handles the signal (hypercorn's workers get none, a test client is no server)
+        it is left alone, and the log says so.
+        """
+        for number in signals:
+            if not self._chain.add(number):
+                log.warning(
+                    "drain_at: no server handles %s here, so nothing begins to drain",
+                    signal.Signals(number).name,
+                )
+
+    def resume(self) -> None:
+        """Take requests again. The ASGI middleware calls it at the lifespan's startup:
+        test clients start and end an application many times."""
+        self.limiter.draining = False
+        self.draining.resume()
 
     async def aclose(self) -> None:
         """Close what the store has open for the running event loop. It opens it again
@@ -159,10 +223,14 @@ class SessionProxy:
         timeouts = timeouts or self.timeouts
         if given is None:
             return AsyncHTTP11Transport(
-                timeouts=timeouts, ssl_context=self._ssl_context
+                timeouts=timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
             )
         if hasattr(given, "handle_async_request"):
-            return AsyncHTTPXTransport(given, timeouts=timeouts)
+            return AsyncHTTPXTransport(
+                given, timeouts=timeouts, networks=self._networks
+            )
         if isinstance(given, AsyncTransport):
             return given
         raise ConfigError(
@@ -179,9 +247,14 @@ class SessionProxy:
         given = self._transport
         timeouts = timeouts or self.timeouts
         if given is None:
-            return HTTP11Transport(timeouts=timeouts, ssl_context=self._ssl_context)
+            return HTTP11Transport(
+                timeouts=timeouts,
+                ssl_context=self._ssl_context,
+                networks=self._networks,
+                drain=self.draining,
+            )
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(given, timeouts=timeouts)
+            return HTTPXTransport(given, timeouts=timeouts, networks=self._networks)
         if isinstance(given, Transport):
             return given
         raise ConfigError(

@@ -95,6 +95,9 @@ class SessionProxyMiddleware:
                         )
                     else:
                         answer = self._ask[type(step)](step)
+                except ClientDisconnected as gone:
+                    gone.ending = client.departed(perf_counter() - started)
+                    step = flow.throw(gone)
                 except Exception as failure:
                     step = flow.throw(failure)
                 else:

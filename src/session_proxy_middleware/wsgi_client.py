@@ -21,7 +21,7 @@ from .errors import (
 )
 from .exchange import RoundTrip
 from .interfaces import Departure
-from .models import Session
+from .models import Ending, Session
 from .rules.body import BodyMeter
 
 PIECE = 65_536
@@ -109,6 +109,11 @@ class Client:
         self.ended = ended
         self.flowed()
         return data
+
+    def departed(self, total: float) -> Ending:
+        """What is known of a request whose client left before its reply. `total`:
+        seconds since it began."""
+        return Ending("client_disconnected", self.received, 0, None, total)
 
     def flowed(self) -> None:
         """Bytes have flowed: the session is in use."""

@@ -118,7 +118,7 @@ def main() -> None:
             one, fields, session, policy, (False, None)
         ),
         "rules: inbound fields": lambda: forwarding.inbound(
-            answer.status, answer.headers, one, session
+            answer.status, answer.headers, one, session, policy
         ),
         "codec: encode a request": lambda: h1.head(outbound),
         "codec: parse a response": parse,

@@ -106,7 +106,7 @@ def test_in_a_storm_of_failures_nobody_gets_what_is_anothers(
     with ThreadPoolExecutor(CLIENTS) as pool:
         found = [pool.submit(one_client, sites, each) for each in range(CLIENTS)]
     answered = sum(each.result() for each in found)
-    print(f"{portal.driver} {via}: {answered} of {CLIENTS * ROUNDS} in full")
+    print(f"{via}: {answered} of {CLIENTS * ROUNDS} in full")
     for site in sites:
         with contextlib.suppress(Broken):
             assert site.request("GET", "/ok/last").body == b"last|"

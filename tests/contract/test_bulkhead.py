@@ -2,7 +2,7 @@
 
 Under WSGI each request of a hung session holds a thread of the server until a timeout
 ends it. What keeps threads free for the others is a `per_session` limit below their
-number: here 100 of 160, as `Limits` has it and `support.servers.THREADS` says.
+number: here 100, as `Limits` has it, of the 160 that `THREADS` says.
 """
 
 from __future__ import annotations

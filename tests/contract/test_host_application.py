@@ -170,7 +170,7 @@ def test_an_asgi_host_gets_the_lifespan() -> None:
     seen: list[Any] = []
 
     async def host(scope: Any, receive: Any, send: Any) -> None:
-        seen.append((scope, receive))
+        seen.append((scope, await receive()))
         await send({"type": "lifespan.startup.complete"})
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -183,7 +183,7 @@ def test_an_asgi_host_gets_the_lifespan() -> None:
     scope = {"type": "lifespan"}
     asyncio.run(ASGIMiddleware(host, a_proxy())(scope, receive, send))
     assert seen[0][0] is scope
-    assert seen[0][1] is receive
+    assert seen[0][1] == {"type": "lifespan.startup"}
     assert seen[1:] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 

@@ -43,7 +43,7 @@ def ask(site: Site, number: int) -> None:
             assert answer.body == expected
 
 
-@pytest.mark.parametrize("via", ["wide", "httpx"])
+@pytest.mark.parametrize("via", ["wide", "httpx-open"])
 @pytest.mark.parametrize("sessions", [1, 10])
 def test_nobody_gets_somebody_elses_response(
     portal: Portal, serve: Serve, via: str, sessions: int
@@ -58,7 +58,7 @@ def test_nobody_gets_somebody_elses_response(
         each.result()
 
 
-@pytest.mark.parametrize("via", ["wide", "httpx"])
+@pytest.mark.parametrize("via", ["wide", "httpx-open"])
 def test_a_cookie_that_one_client_was_given_is_sent_for_no_other(
     portal: Portal, serve: Serve, via: str
 ) -> None:

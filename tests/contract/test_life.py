@@ -187,7 +187,7 @@ def test_a_draining_session_finishes_what_runs_and_refuses_what_is_new(
     site = portal.mount(serve(play))
     with site.open() as client:
         head = client.response_head()
-        assert portal.control("drain", service=site.service, id=site.id)
+        assert portal.control("drain_session", service=site.service, id=site.id)
         check(site.request(), contract.DRAINING)
         finish.set()
         assert client.body(head).body == b"halfdone"

@@ -68,13 +68,16 @@ def test_a_session_that_does_not_answer_in_time(
     assert site.idle()
 
 
-def test_half_a_head_is_no_answer_in_time(portal: Portal, serve: Serve) -> None:
+@pytest.mark.parametrize("pause", [0.1, 0.005])
+def test_half_a_head_is_no_answer_in_time(
+    portal: Portal, serve: Serve, pause: float
+) -> None:
     def play(conn: Conn) -> None:
         conn.request()
-        conn.send(b"HTTP/1.1 200 OK\r\n")
-        for _ in range(20):
-            conn.send(b"X-A: b\r\n")
-            time.sleep(0.1)
+        conn.send(b"HTTP/1.1 200 OK\r\nX-A: ")
+        for _ in range(int(2 / pause)):
+            conn.send(b"b")
+            time.sleep(pause)
 
     upstream = serve(play)
     site = portal.mount(upstream, via="quick")
@@ -217,13 +220,16 @@ def test_the_total_time_ends_a_request(
     assert upstream.all_gone(1.0)
 
 
-def test_the_total_time_ends_a_busy_stream(portal: Portal, serve: Serve) -> None:
+@pytest.mark.parametrize("pause", [0.05, 0.005])
+def test_the_total_time_ends_a_busy_stream(
+    portal: Portal, serve: Serve, pause: float
+) -> None:
     def play(conn: Conn) -> None:
         conn.request()
         conn.send(STREAM)
-        for _ in range(40):
+        for _ in range(int(2 / pause)):
             conn.send(chunked(b"x", last=False))
-            time.sleep(0.05)
+            time.sleep(pause)
         conn.send(b"0\r\n\r\n")
 
     upstream = serve(play)

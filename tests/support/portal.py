@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterable
@@ -20,6 +21,7 @@ from typing import Any
 import httpx
 
 from session_proxy_middleware import (
+    CORS,
     Caching,
     Forbidden,
     Key,
@@ -185,12 +187,35 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             session_id_header="X-Which-Session",
             reserved_paths=("/inner/start", "/y"),
         ),
+        "nets": proxy("/nets", allowed_networks=["0.0.0.0/8"]),
+        "httpx-nets": proxy(
+            "/httpx-nets",
+            transport=httpx_transport(),
+            allowed_networks=["127.0.0.0/8"],
+        ),
         "drained": proxy("/drained"),
+        "ending": proxy("/ending", drain=1.0),
+        "gentle": proxy("/gentle", drain=0.4),
         "waiting": proxy("/waiting", plain=True, ready_wait=8, ready_path="/readyz"),
         "brisk": proxy("/brisk", plain=True, ready_wait=0.5),
-        "wide": proxy("/wide", plain=True, limits=Limits(per_session=None, total=None)),
+        "wide": proxy(
+            "/wide",
+            plain=True,
+            limits=Limits(per_session=None, total=None),
+            cookies="forward",
+        ),
+        "open": proxy("/open", cookies="forward", isolation="off"),
+        "nocookies": proxy("/nocookies", cookies="drop"),
+        "cors": proxy("/cors", cors=CORS(allow_origins=["https://app.example"])),
         "httpx": proxy(
             "/httpx", transport=httpx_transport(), limits=Limits(per_session=None)
+        ),
+        "httpx-open": proxy(
+            "/httpx-open",
+            transport=httpx_transport(),
+            limits=Limits(per_session=None),
+            cookies="forward",
+            isolation="off",
         ),
         "httpx-quick": proxy(
             "/httpx-quick",
@@ -201,6 +226,25 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
     }
     made["drained"].drain()
     return made
+
+
+class Records(logging.Handler):
+    """The access records, as programs get them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        own = {
+            name: value
+            for name, value in vars(record).items()
+            if name not in _OF_EVERY_RECORD
+        }
+        self.kept.append({**own, "line": record.getMessage()})
+
+
+_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
 
 
 def put_key(store: MemoryStore, secret: str, **options: Any) -> Key:
@@ -224,6 +268,8 @@ class Control:
 
     def __init__(self, *, asgi: bool) -> None:
         logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+        self.records = Records()
+        logging.getLogger("session_proxy.access").addHandler(self.records)
         self.store = MemoryStore()
         self.calls = Calls()
         self.proxies = proxies(self.store, self.calls, asgi=asgi)
@@ -246,13 +292,23 @@ class Control:
     def register(self, service: str, id: str, upstream: str, **options: Any) -> str:
         return self.store.sessions.register(service, id, upstream, **options).id
 
+    def started(self) -> None:
+        """The server's handlers are set, and this is the main thread."""
+        self.proxies["ending"].drain_at(signal.SIGTERM)
+
+    def drain(self, name: str) -> None:
+        self.proxies[name].drain()
+
+    def resume(self, name: str) -> None:
+        self.proxies[name].resume()
+
     def end(self, service: str, id: str) -> bool:
         return self.store.sessions.end(service, id)
 
     def ready(self, service: str, id: str) -> bool:
         return self.store.sessions.ready(service, id)
 
-    def drain(self, service: str, id: str) -> bool:
+    def drain_session(self, service: str, id: str) -> bool:
         return self.store.sessions.drain(service, id)
 
     def listed(self, service: str) -> list[dict[str, Any]]:
@@ -277,6 +333,10 @@ class Control:
         made, self.calls.made = self.calls.made, []
         return made
 
+    def recorded(self, id: str) -> list[dict[str, Any]]:
+        """The access records of a session; of all for an empty id."""
+        return [each for each in self.records.kept if id in (each["session_id"], "")]
+
     def state(self) -> dict[str, Any]:
         try:
             tasks = len(asyncio.all_tasks())
@@ -295,6 +355,10 @@ class Control:
         }
 
 
+RUNNING: list[Control] = []
+"""That of this process, for hooks of the server."""
+
+
 def asgi() -> ASGIApp:
     """The portal as an ASGI application."""
     control = Control(asgi=True)
@@ -303,6 +367,8 @@ def asgi() -> ASGIApp:
         if scope["type"] == "lifespan":
             while True:
                 message = await receive()
+                if message["type"] == "lifespan.startup":
+                    control.started()
                 await send({"type": message["type"] + ".complete"})
                 if message["type"] == "lifespan.shutdown":
                     return
@@ -338,6 +404,7 @@ def asgi() -> ASGIApp:
 def wsgi() -> WSGIApp:
     """The portal as a WSGI application."""
     control = Control(asgi=False)
+    RUNNING.append(control)
 
     def host(environ: Any, start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] == CONTROL:

@@ -26,7 +26,8 @@ LOOP = os.environ.get("PORTAL_LOOP", "asyncio")
 GUNICORN = [
     *(sys.executable, "-m", "gunicorn", "tests.support.portal:wsgi()"),
     *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
-    *("--worker-connections", "4000", "--keep-alive", "5", "--graceful-timeout", "1"),
+    *("--worker-connections", "4000", "--keep-alive", "5"),
+    *("--config", "python:tests.support.gunicorn_hooks"),
     # What gunicorn would refuse by itself is to reach the middleware.
     *("--limit-request-line", "0", "--limit-request-fields", "32768"),
     *("--limit-request-field_size", "100000", "--header-map", "dangerous"),
@@ -60,16 +61,18 @@ def request(
 class Portal:
     """A running server with the portal on it."""
 
-    def __init__(self, driver: str, folder: Path) -> None:
+    def __init__(self, driver: str, folder: Path, *, grace: int = 1) -> None:
+        """`grace`: seconds that the server gives its requests when it is ended."""
         self.driver = driver
         self.asgi = driver == "asgi"
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.address: tuple[str, int] = listener.getsockname()
         descriptor = str(listener.fileno())
         if self.asgi:
-            command = [*UVICORN, descriptor, LOOP]
+            command = [*UVICORN, descriptor, LOOP, str(grace)]
         else:
             command = [*GUNICORN, "--bind", f"fd://{descriptor}"]
+            command += ["--graceful-timeout", str(grace)]
         self._log = folder / f"{driver}.log"
         with listener, self._log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -85,12 +88,20 @@ class Portal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
+        self.terminate()
         try:
-            self._process.wait(15)
+            self.ended(15)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def terminate(self) -> None:
+        """Tell the server to end (SIGTERM)."""
+        self._process.terminate()
+
+    def ended(self, within: float = PATIENCE) -> int:
+        """Its exit status, once it has ended."""
+        return self._process.wait(within)
 
     @property
     def alive(self) -> bool:

@@ -147,7 +147,7 @@ def test_a_total_time_ends_a_body(open_with: Open, serve: Serve) -> None:
     answer = driver.send(get(session_at(serve(script).url)))
     if driver.expected.bounds_total:
         body, reason = truncation(answer)
-        assert (len(body) < 10, reason) == (True, "upstream_idle")
+        assert (len(body) < 10, reason) == (True, "total_timeout")
     else:
         assert answer.body() == b"x" * 15
 

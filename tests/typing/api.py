@@ -10,6 +10,7 @@ from typing import Any, assert_type
 import httpx
 
 from session_proxy_middleware import (
+    CORS,
     Caching,
     Forbidden,
     Key,
@@ -108,7 +109,12 @@ def proxies() -> list[SessionProxy]:
             forwarded="append",
             session_id_header="x-session",
             reserved_paths=["/bot", "/admin"],
+            cookies="drop",
+            isolation="off",
+            cors=CORS(allow_origins=["https://app.example"], max_age=60),
             contract="strict",
+            allowed_networks=["10.0.0.0/8", "fd00::/8"],
+            drain=10,
             caching=Caching(found=2, absent=0, keys=1.5, entries=10),
             ready_wait=3,
             ready_path="/readyz",

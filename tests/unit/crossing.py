@@ -33,11 +33,20 @@ def refused(request: Request, proxy: SessionProxy | None = None) -> tuple[int, s
     return reply.status, dict(reply.headers)[b"x-session-proxy-error"].decode()
 
 
-def passed_on(status: int, headers: Headers, session: Session | None = None) -> Reply:
-    """What the client gets of a session's response."""
+def passed_on(
+    status: int,
+    headers: Headers,
+    session: Session | None = None,
+    *,
+    asked: bytes = b"/chat",
+    fields: Headers | None = None,
+    **options: object,
+) -> Reply:
+    """What the client gets of a session's response to a GET of `asked`."""
+    request = a_request(asked, headers=keyed((b"x-request-id", b"r-1"), *fields or []))
     return World(
         FindSession=session or a_session(), RoundTrip=Head(status, headers)
-    ).run(a_request(headers=keyed((b"x-request-id", b"r-1"))))
+    ).run(request, a_proxy(**options))
 
 
 def values(headers: Headers, name: bytes) -> list[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from session_proxy_middleware import Limits
-from session_proxy_middleware.errors import UpstreamUnreachable
+from session_proxy_middleware.errors import ClientDisconnected, UpstreamUnreachable
 from session_proxy_middleware.exchange import FindSession, Flow, RoundTrip, exchange
 from session_proxy_middleware.models import Ending, Reply
 from tests.unit.test_exchange_order import Head, World
@@ -155,10 +155,31 @@ def test_a_client_that_left_before_the_answer_is_recorded_as_499(
 ) -> None:
     flow = exchange(a_request(), a_proxy())
     round_trip(flow)
+    gone = ClientDisconnected("while waiting")
+    gone.ending = Ending("client_disconnected", 7, 0, None, 0.25)
+    with pytest.raises(StopIteration):
+        flow.throw(gone)
+    record = only(records)
+    names = ("status", "answered_by", "end_reason", "bytes_received", "headers_ms")
+    found = [getattr(record, name) for name in names]
+    assert found == [499, "nobody", "client_disconnected", 7, None]
+    assert record.__dict__["total_ms"] == 250.0
+
+
+@pytest.mark.parametrize(("draining", "reason"), [(0, "cancelled"), (1, "draining")])
+@pytest.mark.parametrize("replied", [False, True])
+def test_a_request_that_the_server_ends_is_recorded_so(
+    draining: int, reason: str, replied: bool, records: pytest.LogCaptureFixture
+) -> None:
+    proxy = a_proxy(drain=0)
+    flow = exchange(a_request(), proxy)
+    World().until_reply(flow) if replied else round_trip(flow)
+    if draining:
+        proxy.drain()
     flow.close()
     record = only(records)
     found = [getattr(record, x) for x in ("status", "answered_by", "end_reason")]
-    assert found == [499, "nobody", "client_disconnected"]
+    assert found == [*([200, "session"] if replied else [499, "nobody"]), reason]
 
 
 def test_a_flow_closed_at_its_reply_is_recorded_as_cancelled(

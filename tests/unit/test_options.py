@@ -182,6 +182,14 @@ def test_a_transport_of_this_packages_interface_is_used_as_it_is() -> None:
     assert a_proxy(transport=blocking).blocking_transport() is blocking
 
 
+def test_networks_are_not_told_to_a_transport_that_is_there_already() -> None:
+    with pytest.raises(ConfigError, match="allowed_networks must be"):
+        a_proxy(allowed_networks="10.0.0.0/8")
+    with pytest.raises(ConfigError, match="networks=Networks"):
+        a_proxy(transport=HTTP11Transport(), allowed_networks=["10.0.0.0/8"])
+    a_proxy(transport=httpx.HTTPTransport(), allowed_networks=["10.0.0.0/8"])
+
+
 @pytest.mark.parametrize("adapter", [AsyncHTTPXTransport, HTTPXTransport])
 def test_an_adapter_takes_transports_of_httpx_alone(adapter: Any) -> None:
     with pytest.raises(ConfigError, match="transport must be a transport of httpx"):

@@ -342,7 +342,12 @@ def test_append_invents_no_forwarded_element_where_a_front_proxy_sent_none() -> 
 
 
 def a_header_rules() -> HeaderRules:
-    return HeaderRules(platform=b"x-daily-session-id", max_fields=200, max_bytes=65_536)
+    return HeaderRules(
+        platform=b"x-daily-session-id",
+        max_fields=200,
+        max_bytes=65_536,
+        cookies="isolate",
+    )
 
 
 def with_cookie(value: bytes) -> Request:

@@ -12,6 +12,7 @@ from tests.unit.crossing import passed_on, values
 from tests.unit.test_request_headers import FIELDS, HOP_BY_HOP, NAMES
 from tests.unit.values import ID, a_session
 
+LENGTH = (b"content-length", b"5")
 PUBLIC = b"/v1/bot/sessions/" + ID.encode()
 
 
@@ -28,23 +29,50 @@ def test_no_field_of_the_upstream_hop_survives(
 @given(FIELDS)
 def test_every_other_field_keeps_its_place(fields: Headers) -> None:
     plain = [(b"z-" + name, value) for name, value in fields]
-    cookies = [(b"set-cookie", b"a=1"), *plain, (b"set-cookie", b"b=2")]
-    reply = passed_on(200, cookies)
+    cookies = [(b"set-cookie", b"a=1"), *plain, (b"content-length", b"0")]
+    reply = passed_on(200, cookies, cookies="forward", isolation="off")
     assert reply.headers == [*cookies, (b"x-request-id", b"r-1")]
 
 
 def test_only_the_proxy_says_that_an_answer_is_its_own() -> None:
     fields = [(b"x-session-proxy-error", b"forged"), (b"x-session-proxy-x", b"1")]
-    assert passed_on(404, fields).headers == [(b"x-request-id", b"r-1")]
+    headers = passed_on(404, [*fields, LENGTH], isolation="off").headers
+    assert headers == [LENGTH, (b"x-request-id", b"r-1")]
 
 
 @pytest.mark.parametrize(
     ("status", "kept"),
-    [(200, True), (205, True), (206, True), (204, False), (304, False)],
+    [(200, True), (206, True), (204, False), (304, False)],
 )
 def test_a_length_is_passed_on_where_there_may_be_one(status: int, kept: bool) -> None:
     reply = passed_on(status, [(b"content-length", b"5")])
     assert bool(values(reply.headers, b"content-length")) is kept
+
+
+@pytest.mark.parametrize("fields", [[], [LENGTH], [(b"transfer-encoding", b"chunked")]])
+def test_a_205_has_no_content_whatever_came(fields: Headers) -> None:
+    reply = passed_on(205, fields)
+    assert values(reply.headers, b"content-length") == [b"0"]
+    assert reply.body == b""
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "said"),
+    [
+        (200, [], [b"no"]),
+        (404, [(b"transfer-encoding", b"chunked")], [b"no"]),
+        (200, [LENGTH], []),
+        (204, [], []),
+        (205, [], []),
+        (304, [], []),
+        (200, [(b"x-accel-buffering", b"yes")], [b"yes"]),
+    ],
+)
+def test_a_stream_without_a_length_asks_nginx_not_to_collect_it(
+    status: int, fields: Headers, said: list[bytes]
+) -> None:
+    reply = passed_on(status, fields)
+    assert values(reply.headers, b"x-accel-buffering") == said
 
 
 def test_a_request_id_of_the_sessions_own_is_not_doubled() -> None:

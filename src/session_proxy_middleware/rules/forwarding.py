@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
-from . import forwarded, location
+from . import cookies, cors, forwarded, isolation, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 
 # Names that mean something else already.
@@ -21,39 +21,44 @@ _NOT_OURS = HOP_BY_HOP | {
     b"via",
     b"x-request-id",
 }
-_VIA: Field = (b"via", b"1.1 session-proxy")
 # RFC 9110 §8.6: a request with content semantics says so even when it is empty.
 _SAYS_ZERO = frozenset({"POST", "PUT", "PATCH"})
-_BODILESS = frozenset({204, 304})
+_BODILESS = frozenset({204, 205, 304})
+# nginx would else collect a stream before it passes any of it on.
+_UNBUFFERED: Field = (b"x-accel-buffering", b"no")
+_EMPTY: Field = (b"content-length", b"0")
 
-_KEEP, _DROP, _CONNECTION, _LOCATION, _ID = range(5)
+_KEEP, _DROP, _LENGTH, _TYPE, _ID, _CONNECTION, _LOCATION, _COOKIE, _BUFFERING = range(
+    9
+)
+_RESPONSE_ACTIONS = {
+    **dict.fromkeys(HOP_BY_HOP, _DROP),
+    # The host server's own; a second one would be a contradiction.
+    b"date": _DROP,
+    b"server": _DROP,
+    b"connection": _CONNECTION,
+    b"content-length": _LENGTH,
+    b"content-location": _LOCATION,
+    b"location": _LOCATION,
+    b"x-accel-buffering": _BUFFERING,
+    b"x-request-id": _ID,
+}
 _MEMO = 4096
 
 
 class _Actions(dict[bytes, int]):
     """What to do with a field of a response, by its name; learnt once a name, up to a
-    bound."""
+    bound. No session may send a field whose name begins with one of `never`."""
+
+    def __init__(self, known: dict[bytes, int], never: tuple[bytes, ...]) -> None:
+        super().__init__(known)
+        self._never = never
 
     def __missing__(self, name: bytes) -> int:
-        # Only an answer of the proxy's own says so.
-        action = _DROP if name.startswith(b"x-session-proxy-") else _KEEP
+        action = _DROP if name.startswith(self._never) else _KEEP
         if len(self) < _MEMO:
             self[name] = action
         return action
-
-
-_ACTIONS = _Actions(
-    {
-        **dict.fromkeys(HOP_BY_HOP, _DROP),
-        # The host server's own; a second one would be a contradiction.
-        b"date": _DROP,
-        b"server": _DROP,
-        b"connection": _CONNECTION,
-        b"content-location": _LOCATION,
-        b"location": _LOCATION,
-        b"x-request-id": _ID,
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +70,18 @@ class HeaderPolicy:
     session_id_header: str = "x-daily-session-id"
     max_fields: int = 200
     max_bytes: int = 65_536
+    cookies: str = "isolate"
+    isolation: str = "sandbox"
+    owns_cors: bool = False
     session_id_name: bytes = field(init=False, repr=False)
+    actions: dict[bytes, int] = field(init=False, repr=False)
+    """What to do with a response's fields, by their names."""
+    sandbox: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         forwarded.checked(self.forwarded)
+        cookies.checked(self.cookies)
+        isolation.checked(self.isolation)
         name = self.session_id_header
         token = isinstance(name, str) and re.fullmatch("[a-zA-Z0-9-]+", name)
         if not token or name.lower().encode() in _NOT_OURS:
@@ -85,8 +98,22 @@ class HeaderPolicy:
                 platform=platform,
                 max_fields=self.max_fields,
                 max_bytes=self.max_bytes,
+                cookies=self.cookies,
             ),
         )
+        actions = dict(_RESPONSE_ACTIONS)
+        if self.cookies != "forward":
+            actions[b"set-cookie"] = _COOKIE if self.cookies == "isolate" else _DROP
+        sandbox = self.isolation == "sandbox"
+        if sandbox:
+            actions |= {b"content-type": _TYPE}
+            actions |= dict.fromkeys(isolation.ORIGIN_WIDE, _DROP)
+        # Only an answer of the proxy's own says so.
+        never: tuple[bytes, ...] = (b"x-session-proxy-",)
+        if self.owns_cors:
+            never += (cors.OWNED,)
+        object.__setattr__(self, "actions", _Actions(actions, never))
+        object.__setattr__(self, "sandbox", sandbox)
 
 
 def outbound(
@@ -97,7 +124,8 @@ def outbound(
     framing: Framing,
 ) -> Outbound:
     """The request as the session will get it."""
-    at = (session, request.route.public, request.client, request.scheme)
+    version = request.http_version
+    at = (session, request.route.public, request.client, request.scheme, version)
     crossing = fields.crossing
     if crossing is None or crossing[0] != at:
         block = Block(_crossing(request, fields, session, policy))
@@ -126,9 +154,13 @@ def _crossing(
     headers: Headers = [
         session.host_field,
         *fields.kept,
-        _VIA,
+        via.FIELDS.get(request.http_version, via.FIELDS["1.1"]),
         (policy.session_id_name, session.id_bytes),
     ]
+    if fields.cookies and b"cookie" not in fields.named:
+        own_cookies = cookies.restored(fields.cookies, session)
+        if own_cookies:
+            headers.append((b"cookie", own_cookies))
     if policy.forwarded != "off":
         headers += forwarded.forwarded(
             policy.forwarded, request, fields.host, fields.forwarded
@@ -136,7 +168,13 @@ def _crossing(
     return headers
 
 
-def inbound(status: int, headers: Headers, request: Request, session: Session) -> Reply:
+def inbound(
+    status: int,
+    headers: Headers,
+    request: Request,
+    session: Session,
+    policy: HeaderPolicy,
+) -> Reply:
     """The only way from what the session said to what the client gets.
 
     Raises:
@@ -147,28 +185,55 @@ def inbound(status: int, headers: Headers, request: Request, session: Session) -
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []
-    has_id = False
-    actions = _ACTIONS
+    has_id = has_length = has_buffering = False
+    weight = 0
+    actions = policy.actions
     for each in headers:
         action = actions[each[0]]
         if action is _KEEP:
             keep(each)
         elif action is _DROP:
             continue
+        elif action is _LENGTH:
+            has_length = True
+            keep(each)
+        elif action is _TYPE:
+            weight += isolation.WEIGHTS[each[1]]
+            keep(each)
         elif action is _LOCATION:
             public = request.route.public
             keep((each[0], location.rewritten(each[1], session, public)))
         elif action is _ID:
             has_id = True
             keep(each)
+        elif action is _COOKIE:
+            cookie = cookies.isolated(each[1], session, request.route)
+            if cookie is not None:
+                keep((each[0], cookie))
+        elif action is _BUFFERING:
+            has_buffering = True
+            keep(each)
         else:
             connection.append(each[1])
     if status in _BODILESS:
         # RFC 9110 §8.6 forbids it for 204; uvicorn fails on a 304 with one.
         kept = [each for each in kept if each[0] != b"content-length"]
+        has_length = False
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named
+        if b"content-type" in named:
+            weight = 0
+    if policy.sandbox and (weight != 1 or status == 304):
+        # RFC 9111 §4.3.4: a 304 replaces the fields of what the browser has stored,
+        # and so would undo the policy that came with a page.
+        kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
+    if not has_length:
+        if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
+            kept.append(_EMPTY)
+            return Reply(status, kept, b"")
+        if status not in _BODILESS and not has_buffering:
+            kept.append(_UNBUFFERED)
     return Reply(status, kept, None)

@@ -49,7 +49,9 @@ _KNOWN_BYTES = 4096
     ENCODING,
     ID,
     FORWARDED,
-) = range(11)
+    COOKIE,
+    VIA,
+) = range(13)
 _SPECIAL = {
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
@@ -59,8 +61,10 @@ _SPECIAL = {
     b"host": HOST,
     b"transfer-encoding": ENCODING,
     b"upgrade": UPGRADE,
+    b"via": VIA,
     b"x-request-id": ID,
 }
+_COOKIE_ACTIONS = {"isolate": COOKIE, "drop": DROP, "forward": KEEP}
 # Fields whose `_` spelling a CGI-like session would take for the real one
 # (CVE-2025-64484, CVE-2026-52845).
 _NO_ALIAS = (AUTHORIZATION, DROP, FORWARDED, HOST, ID, LENGTH, ENCODING)
@@ -83,6 +87,7 @@ class RequestFields:
 
     __slots__ = (
         "authorization",
+        "cookies",
         "crossing",
         "digest",
         "encodings",
@@ -93,11 +98,13 @@ class RequestFields:
         "named",
         "request_ids",
         "upgrade",
+        "via",
     )
 
     def __init__(self) -> None:
         self.kept: Headers = []
         self.authorization: tuple[bytes, ...] = ()
+        self.cookies: tuple[bytes, ...] = ()
         self.host: bytes | None = None
         self.lengths: tuple[bytes, ...] = ()
         self.encodings: tuple[bytes, ...] = ()
@@ -105,6 +112,7 @@ class RequestFields:
         self.forwarded: tuple[Field, ...] = ()
         self.named: frozenset[bytes] = _NONE
         self.upgrade: tuple[bytes, ...] = ()
+        self.via: tuple[bytes, ...] = ()
         self.digest: bytes | None = None
         self.crossing: tuple[tuple[object, ...], Block] | None = None
 
@@ -143,13 +151,15 @@ class HeaderRules:
     """Sorts the fields of requests and of responses.
 
     `platform` is the name of the field that only the platform may set, like
-    `x-daily-session-id`.
+    `x-daily-session-id`; `cookies` what to do with `Cookie` (see `rules.cookies`).
     """
 
-    def __init__(self, *, platform: bytes, max_fields: int, max_bytes: int) -> None:
+    def __init__(
+        self, *, platform: bytes, max_fields: int, max_bytes: int, cookies: str
+    ) -> None:
         self._max_fields = max_fields
         self._max_bytes = max_bytes
-        self._actions = _Actions(platform)
+        self._actions = _Actions(platform, _COOKIE_ACTIONS[cookies])
         self._known: dict[tuple[Field, ...], RequestFields] = {}
 
     def sift(self, request: Request) -> RequestFields:
@@ -197,6 +207,9 @@ class HeaderRules:
                 if fields.host is not None or b"," in value:
                     raise MalformedHeaders("more than one Host field")
                 fields.host = value
+            elif action is VIA:
+                kept.append(field)
+                fields.via += (value,)
             elif action is not DROP:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
@@ -221,6 +234,8 @@ class HeaderRules:
             fields.request_ids += (value,)
         elif action is UPGRADE:
             fields.upgrade += (value.strip().lower(),)
+        elif action is COOKIE:
+            fields.cookies += (value,)
         elif action is FORWARDED:
             fields.forwarded += ((name, value),)
         else:
@@ -230,9 +245,10 @@ class HeaderRules:
 class _Actions(dict[bytes, int]):
     """What to do with a field, by its name; learnt once a name, up to a bound."""
 
-    def __init__(self, platform: bytes) -> None:
+    def __init__(self, platform: bytes, cookie: int) -> None:
         super().__init__()
         self._platform = platform
+        self._special = {**_SPECIAL, b"cookie": cookie}
 
     def __missing__(self, name: bytes) -> int:
         action = self._classify(name)
@@ -251,8 +267,8 @@ class _Actions(dict[bytes, int]):
         return action
 
     def _classify_plain(self, name: bytes) -> int:
-        if name in _SPECIAL:
-            return _SPECIAL[name]
+        if name in self._special:
+            return self._special[name]
         if name.startswith(b"x-forwarded-"):
             return FORWARDED
         platform = (b"x-daily-", b"x-session-proxy-")

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 from ..errors import (
     ConnectFailed,
@@ -17,12 +19,14 @@ from ..errors import (
     UpstreamUnreachable,
 )
 from ..interfaces import AsyncUpload
-from ..models import Outbound, Session
+from ..models import Origin, Outbound, Session
 from ..options import Timeouts
+from ..rules.networks import Networks
 from . import h1
 from .connection import RECEIVE_BUFFER, Connection, Response, StaleConnection
 from .loops import PerLoop
 from .pool import KEEP_IDLE, Pool
+from .resolving import aresolve
 from .tls import default_context
 
 
@@ -35,11 +39,12 @@ class AsyncHTTP11Transport:
         *,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        networks: Networks | None = None,
     ) -> None:
         self.timeouts = timeouts if timeouts is not None else Timeouts()
-        self._ssl_context = ssl_context
+        allowed = networks if networks is not None else Networks()
         self._engines = PerLoop(
-            lambda loop: Engine(loop, self.timeouts, self._ssl_context)
+            lambda loop: Engine(loop, self.timeouts, ssl_context, allowed)
         )
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
@@ -73,7 +78,7 @@ class AsyncHTTP11Transport:
 
     def forget(self, session: Session) -> None:
         """Close the idle connections to a session; from any thread."""
-        for loop, engine in self._engines.all():
+        for loop, engine in self._engines.items():
             # A loop that is closed has none left.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(engine.forget, session)
@@ -93,6 +98,7 @@ class Engine:
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
         ssl_context: ssl.SSLContext | None,
+        networks: Networks,
     ) -> None:
         self.loop = loop
         self.timeouts = timeouts
@@ -102,6 +108,7 @@ class Engine:
         bounds = (timeouts.response, timeouts.idle, timeouts.total or timeouts.idle)
         self.period = min(bounds)
         self._ssl_context = ssl_context
+        self._networks = networks
         self._pool: Pool[Connection] = Pool()
         self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -143,18 +150,8 @@ class Engine:
                     _, connection = await loop.create_unix_connection(
                         factory, origin.host
                     )
-                elif origin.scheme == "https":
-                    _, connection = await loop.create_connection(
-                        factory,
-                        origin.host,
-                        origin.port,
-                        ssl=self._ssl_context or default_context(),
-                        server_hostname=origin.host,
-                    )
                 else:
-                    _, connection = await loop.create_connection(
-                        factory, origin.host, origin.port
-                    )
+                    connection = await self._reach(origin, factory)
         except TimeoutError as error:
             raise ConnectTimeout(
                 f"no connection to {session.upstream} in {self.timeouts.connect} s"
@@ -163,6 +160,25 @@ class Engine:
             raise ConnectFailed(f"{session.upstream}: {error}") from error
         self._connections.add(connection)
         return connection
+
+    async def _reach(
+        self, origin: Origin, factory: Callable[[], Connection]
+    ) -> Connection:
+        tls: dict[str, Any] = {}
+        if origin.scheme == "https":
+            tls["ssl"] = self._ssl_context or default_context()
+            tls["server_hostname"] = origin.host
+        failure: OSError | None = None
+        for address in await aresolve(self.loop, origin, self._networks):
+            try:
+                _, connection = await self.loop.create_connection(
+                    factory, address, origin.port, **tls
+                )
+            except OSError as error:
+                failure = error
+            else:
+                return connection
+        raise failure or OSError("no address")
 
     def close(self) -> None:
         """Close all connections, idle and busy."""

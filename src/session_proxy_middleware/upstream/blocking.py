@@ -15,17 +15,20 @@ import time
 from collections import deque
 from weakref import WeakSet
 
+from ..draining import Drain
 from ..errors import (
     ConnectFailed,
     ConnectTimeout,
     UpstreamUnreachable,
 )
 from ..interfaces import Departure, Upload
-from ..models import Outbound, Session
+from ..models import Origin, Outbound, Session
 from ..options import Timeouts
+from ..rules.networks import Networks
 from . import h1
 from .blocking_connection import Connection, Response, StaleConnection
 from .pool import Pool
+from .resolving import resolve
 from .tls import default_context
 
 RECEIVE_BUFFER = 131_072
@@ -41,9 +44,13 @@ class HTTP11Transport:
         *,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        networks: Networks | None = None,
+        drain: Drain | None = None,
     ) -> None:
+        self.drain = drain if drain is not None else Drain(0)
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         self._ssl_context = ssl_context
+        self._networks = networks if networks is not None else Networks()
         self._lock = threading.Lock()
         self._pool: Pool[Connection] = Pool()
         self._buffers: deque[memoryview] = deque(maxlen=64)
@@ -127,7 +134,7 @@ class HTTP11Transport:
     def _connect(self, session: Session) -> Connection:
         origin = session.origin
         timeout = self.timeouts.connect
-        begun = time.monotonic()
+        last_moment = time.monotonic() + timeout
         sock: socket.socket | None = None
         try:
             if origin.scheme == "unix":
@@ -135,11 +142,11 @@ class HTTP11Transport:
                 sock.settimeout(timeout)
                 sock.connect(origin.host)
             else:
-                sock = socket.create_connection((origin.host, origin.port), timeout)
+                sock = self._reach(origin, last_moment)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if origin.scheme == "https":
                 context = self._ssl_context or default_context()
-                sock.settimeout(max(0.001, begun + timeout - time.monotonic()))
+                sock.settimeout(_left(last_moment))
                 sock = context.wrap_socket(sock, server_hostname=origin.host)
             sock.setblocking(False)
         except TimeoutError as error:
@@ -151,6 +158,25 @@ class HTTP11Transport:
             _close(sock)
             raise ConnectFailed(f"{session.upstream}: {error}") from error
         return Connection(self, session.pool_key, sock)
+
+    def _reach(self, origin: Origin, last_moment: float) -> socket.socket:
+        failure: OSError | None = None
+        for family, kind, protocol, _, address in resolve(origin, self._networks):
+            sock = socket.socket(family, kind, protocol)
+            try:
+                sock.settimeout(_left(last_moment))
+                sock.connect(address)
+            except OSError as error:
+                sock.close()
+                failure = error
+            else:
+                return sock
+        raise failure or OSError("no address")
+
+
+def _left(last_moment: float) -> float:
+    """Seconds; a time-out of none would mean not to wait at all."""
+    return max(0.001, last_moment - time.monotonic())
 
 
 def _close(sock: socket.socket | None) -> None:

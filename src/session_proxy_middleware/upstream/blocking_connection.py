@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import ssl
 import time
-from typing import Protocol
+from typing import NoReturn, Protocol
 
+from ..draining import Drain
 from ..errors import (
     ClientDisconnected,
+    Draining,
     RequestTimeout,
     ResponseTruncated,
     UpstreamProtocolError,
@@ -36,17 +39,21 @@ class StaleConnection(Exception):
 class Response(h1.Message):
     """A session's response on the way: a `Response` of `interfaces`."""
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "error")
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
+        self.error: ResponseTruncated | None = None
+        """What broke it off, in the same bytes that held its head."""
 
     def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
         while not self.pieces:
             if self.complete:
                 return b""
+            if self.error is not None:
+                raise self.error
             self._connection.advance(self)
         return self.take()
 
@@ -59,6 +66,7 @@ class Owner(Protocol):
     """What a connection asks of the transport that made it."""
 
     timeouts: Timeouts
+    drain: Drain
 
     def give(self, connection: Connection) -> None: ...
     def buffer(self) -> memoryview: ...
@@ -118,6 +126,8 @@ class Connection:
                 if deadline is None and not self._unsent and self._upload is None:
                     deadline = time.monotonic() + timeouts.response
                 self.advance(response, deadline)
+        except ResponseTruncated as truncated:
+            response.error = truncated
         except BaseException:
             self.close()
             raise
@@ -201,21 +211,51 @@ class Connection:
 
     def _wait(self, events: int, response: Response, deadline: float | None) -> bool:
         """Until the socket is ready to be read. False when it is only writable."""
+        drain = self._transport.drain
+        if drain.over:
+            self._broken_off(response)
+        last = self._last_moment
+        if deadline is not None and deadline < last:
+            last = deadline
         if not events & WRITE and self.readable(AT_ONCE):
-            return True
+            if time.monotonic() < last:
+                return True
+            # A session that never pauses does not put the end off.
+            raise self._out_of_time(response)
         now = time.monotonic()
-        limit = now + self._transport.timeouts.idle
-        limit = min(limit, self._last_moment)
-        if deadline is not None:
-            limit = min(limit, deadline)
-        ready = wait(self.sock, events, timeout=limit - now, departure=self._departure)
+        limit = min(now + self._transport.timeouts.idle, last)
+        drain.watch(self.cut)
+        try:
+            ready = wait(
+                self.sock, events, timeout=limit - now, departure=self._departure
+            )
+        finally:
+            drain.unwatch(self.cut)
+        if drain.over:
+            self._broken_off(response)
         if ready:
             return bool(ready & READ)
         if self._departure is not None and self._departure.gone():
             raise ClientDisconnected("seen while waiting for the session")
+        raise self._out_of_time(response)
+
+    def _out_of_time(self, response: Response) -> Exception:
+        if not response.head:
+            return UpstreamTimeout(f"{self.pool_key[0]} has not answered")
+        if time.monotonic() >= self._last_moment:
+            return ResponseTruncated("total_timeout", "it takes too long in all")
+        return ResponseTruncated("upstream_idle", "no byte in either direction")
+
+    def cut(self) -> None:
+        """Called from another thread: wakes the one that waits for the session."""
+        # The plain socket's: that of TLS is not to be touched from here.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def _broken_off(self, response: Response) -> NoReturn:
         if response.head:
-            raise ResponseTruncated("upstream_idle", "no byte in either direction")
-        raise UpstreamTimeout(f"{self.pool_key[0]} is silent")
+            raise ResponseTruncated(Draining.slug, "the proxy is shutting down")
+        raise Draining("broken off: the proxy is shutting down")
 
     def _receive(self, response: Response) -> None:
         buffer = self._transport.buffer()

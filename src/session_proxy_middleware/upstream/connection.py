@@ -461,6 +461,8 @@ class Connection(asyncio.BufferedProtocol):
         if now < deadline:
             again = min(deadline - now, engine.period)
             self._timer = engine.loop.call_later(again, self._look)
+        elif response.head and deadline == self._last_moment:
+            self._fail(ResponseTruncated("total_timeout", "it takes too long in all"))
         elif response.head:
             reason = "client_idle" if self._read_paused else "upstream_idle"
             self._fail(ResponseTruncated(reason, "no byte in either direction"))

@@ -19,6 +19,8 @@ What a foreign transport can't promise, and what is done about it:
   Nor does it bound what takes no single long pause: `Timeouts(total)`, a head that
   dribbles in, a flood of 1xx. Use this package's own transport for sessions that may
   be hostile.
+- Names are resolved by the transport, where no address can be checked: with
+  `allowed_networks` a session needs an address, and without it a name goes unchecked.
 """
 
 from __future__ import annotations
@@ -48,6 +50,8 @@ from ..errors import (
 from ..interfaces import AsyncUpload, Departure, Upload
 from ..models import Field, Headers, Outbound
 from ..options import Timeouts
+from ..rules.networks import Networks
+from . import resolving
 from .h1 import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 
 _CLOSE: Field = (b"connection", b"close")
@@ -88,7 +92,9 @@ def is_client(value: object) -> bool:
 class _Adapter:
     """What the async and the sync adapter share."""
 
-    def __init__(self, transport: Any, timeouts: Timeouts) -> None:
+    def __init__(
+        self, transport: Any, timeouts: Timeouts | None, networks: Networks | None
+    ) -> None:
         library = library_of(transport)
         if library is None:
             raise ConfigError(
@@ -97,7 +103,8 @@ class _Adapter:
             )
         self.library = library
         self.transport = transport
-        self.timeouts = timeouts
+        self.timeouts = timeouts if timeouts is not None else Timeouts()
+        self._networks = networks if networks is not None else Networks()
         self._goes_by_target = isinstance(
             transport, (library.HTTPTransport, library.AsyncHTTPTransport)
         )
@@ -109,6 +116,8 @@ class _Adapter:
             raise ConnectFailed(
                 "an httpx transport reaches no unix:// session: leave out transport="
             )
+        if resolving.is_address(origin.host) or not self._networks.names_allowed:
+            resolving.check(origin, self._networks)
         headers = [*outbound.headers, _CLOSE]
         if outbound.length is not None:
             headers.append((b"content-length", b"%d" % outbound.length))
@@ -175,12 +184,12 @@ class _Adapter:
             raise ours(str(error) or repr(error)) from error
 
     @contextlib.contextmanager
-    def truncating(self) -> Iterator[None]:
-        """And here, after it."""
+    def truncating(self, timeout: str = "upstream_idle") -> Iterator[None]:
+        """And here, after it. `timeout`: the reason when time runs out."""
         try:
             yield
         except (self.library.TimeoutException, TimeoutError) as error:
-            raise ResponseTruncated("upstream_idle", repr(error)) from error
+            raise ResponseTruncated(timeout, repr(error)) from error
         except self.library.TransportError as error:
             raise ResponseTruncated("upstream_closed", repr(error)) from error
 
@@ -192,8 +201,14 @@ class AsyncHTTPXTransport(_Adapter):
         ConfigError: not an async transport of httpx or httpx2.
     """
 
-    def __init__(self, transport: Any, *, timeouts: Timeouts | None = None) -> None:
-        super().__init__(transport, timeouts or Timeouts())
+    def __init__(
+        self,
+        transport: Any,
+        *,
+        timeouts: Timeouts | None = None,
+        networks: Networks | None = None,
+    ) -> None:
+        super().__init__(transport, timeouts, networks)
 
         class Stream(self.library.AsyncByteStream):  # type: ignore[name-defined,misc]
             def __init__(self, pieces: AsyncIterator[bytes]) -> None:
@@ -279,8 +294,10 @@ class AsyncHTTPXResponse:
         """The next bytes, as they came over the wire; none at the end."""
         loop = asyncio.get_running_loop()
         idle = loop.time() + self._adapter.timeouts.idle
-        with self._adapter.truncating():
-            async with asyncio.timeout_at(min(idle, self._last_moment)):
+        last_moment = self._last_moment
+        reason = "upstream_idle" if idle < last_moment else "total_timeout"
+        with self._adapter.truncating(reason):
+            async with asyncio.timeout_at(min(idle, last_moment)):
                 async for data in self._pieces:
                     if data:
                         return bytes(data)
@@ -301,8 +318,14 @@ class HTTPXTransport(_Adapter):
         ConfigError: not a sync transport of httpx or httpx2.
     """
 
-    def __init__(self, transport: Any, *, timeouts: Timeouts | None = None) -> None:
-        super().__init__(transport, timeouts or Timeouts())
+    def __init__(
+        self,
+        transport: Any,
+        *,
+        timeouts: Timeouts | None = None,
+        networks: Networks | None = None,
+    ) -> None:
+        super().__init__(transport, timeouts, networks)
 
         class Stream(self.library.SyncByteStream):  # type: ignore[name-defined,misc]
             def __init__(self, upload: Upload) -> None:

@@ -40,8 +40,8 @@ class PerLoop(Generic[Value]):
         self._known = (get_ident(), loop, value)
         return value
 
-    def all(self) -> list[tuple[asyncio.AbstractEventLoop, Value]]:
-        """Those of every loop."""
+    def items(self) -> list[tuple[asyncio.AbstractEventLoop, Value]]:
+        """Those there are; from any thread."""
         return list(self._values.items())
 
     def pop(self) -> Value | None:
