@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from session_proxy_middleware import open_store
+from session_proxy_middleware.models import Key
+from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.stores.managed import ManagedStore
 
 from ..support.redis_server import RedisServer
@@ -91,3 +93,9 @@ def opened(
 @pytest.fixture
 def store(opened: Callable[[], Face]) -> Face:
     return opened()
+
+
+def hashed(key: Key) -> bytes:
+    """What a store finds a new key by."""
+    assert key.secret is not None
+    return digest(key.secret.encode())

@@ -13,18 +13,12 @@ import pytest
 
 from session_proxy_middleware import ConfigError, Session, open_store
 from session_proxy_middleware.models import Key
-from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.rules.life import ENDED_KEPT
 from session_proxy_middleware.stores.address import parse
-from tests.stores.conftest import Face
+from tests.stores.conftest import Face, hashed
 
 ID = "57af5437-97a2-4646-9873-a5c5935bd705"
 URL = "http://10.0.3.7:8080"
-
-
-def hashed(key: Key) -> bytes:
-    assert key.secret is not None
-    return digest(key.secret.encode())
 
 
 def put(store: Face, name: str, *, ends_in: float, state: Any = "running") -> Session:
@@ -245,130 +239,6 @@ def test_the_last_activity_is_listed(store: Face) -> None:
     assert [each.name for each in store.sessions.list()] == [session.name]
     store.sessions.register("bot", ID, URL)
     assert store.sessions.list()[0].active_at is None
-
-
-def test_a_key_is_found_by_its_hash_until_it_is_revoked(store: Face) -> None:
-    key = store.keys.create(services=["bot"], methods=["get"], paths=["/status"])
-    found = store.keys.lookup(hashed(key))
-    assert found.secret is None
-    assert found.created_at == pytest.approx(time.time(), abs=5)
-    principal = found.principal
-    assert (principal.id, principal.services) == (key.id, ("bot",))
-    assert (principal.methods, principal.paths) == (frozenset({"GET"}), ("/status",))
-    assert store.keys.lookup(digest(b"pk_other")) is None
-    assert store.keys.revoke("unknown") is False
-    assert store.keys.revoke(key.id) is True
-    assert store.keys.revoke(key.id) is False
-    assert store.keys.lookup(hashed(key)) is None
-    assert store.keys.find(key.id) is None
-
-
-def test_a_key_without_restrictions_has_none(store: Face) -> None:
-    principal = store.keys.lookup(hashed(store.keys.create())).principal
-    assert (principal.services, principal.restricted) == (("*",), False)
-
-
-@pytest.mark.parametrize(
-    ("times", "valid"),
-    [
-        ({"expires_at": 60}, True),
-        ({"expires_at": -60}, False),
-        ({"not_before": -60}, True),
-        ({"not_before": 60}, False),
-        ({"not_before": -60, "expires_at": 60}, True),
-    ],
-)
-def test_a_key_is_valid_in_its_time_alone(
-    store: Face, times: dict[str, float], valid: bool
-) -> None:
-    moments = {name: time.time() + at for name, at in times.items()}
-    key = store.keys.create(**moments)
-    assert (store.keys.lookup(hashed(key)) is not None) is valid
-    shown = store.keys.find(key.id)
-    assert {name: getattr(shown, name) for name in moments} == moments
-
-
-def test_a_secret_has_its_id_and_256_bits_and_is_shown_once(store: Face) -> None:
-    keys = [store.keys.create() for _ in range(5)]
-    assert len({key.secret for key in keys}) == 5
-    for key in keys:
-        label, id, secret = key.secret.split("_", 2)
-        assert (label, id) == ("pk", key.id)
-        assert len(secret) == 43  # 32 bytes in base64url.
-        assert store.keys.find(key.id).secret is None
-        assert secret not in repr(key)
-        assert key.digest.hex() not in repr(key)
-
-
-def test_a_secret_of_ones_own_opens(store: Face) -> None:
-    secret = "pk_mine_0123456789abcdef01234567"
-    key = store.keys.create(secret=secret)
-    assert key.secret == secret
-    assert store.keys.lookup(digest(secret.encode())).id == key.id
-    with pytest.raises(ConfigError, match="secret is the secret of another"):
-        store.keys.create(secret=secret)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("services", "bot"),
-        ("services", []),
-        ("services", [""]),
-        ("methods", ["TRACE"]),
-        ("methods", "GET"),
-        ("paths", ["status"]),
-        ("paths", "/status"),
-        ("secret", "with space in it, and long enough"),
-        ("secret", "pk_of_19_characters"),
-        ("secret", ""),
-        ("secret", 3),
-        ("not_before", "now"),
-        ("expires_at", float("nan")),
-    ],
-)
-def test_a_wrong_option_of_a_key_is_named(store: Face, option: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=option):
-        store.keys.create(**{option: value})
-
-
-def test_a_short_secret_of_ones_own_is_warned_about(store: Face) -> None:
-    with pytest.warns(UserWarning, match="20 characters is short"):
-        store.keys.create(secret="pk_of_20_characters_")
-
-
-def test_a_rotated_key_and_its_successor_are_both_good_for_a_while(
-    store: Face,
-) -> None:
-    old = store.keys.create(services=["bot-*"], methods=["GET"], paths=["/x"])
-    new = store.keys.rotate(old.id, overlap=60)
-    assert new.id != old.id
-    assert new.secret.startswith(f"pk_{new.id}_")
-    found = store.keys.lookup(hashed(new))
-    assert found.principal.services == ("bot-*",)
-    assert (found.principal.id, found.principal.paths) == (new.id, ("/x",))
-    still = store.keys.lookup(hashed(old))
-    assert still.expires_at == pytest.approx(time.time() + 60, abs=5)
-    store.keys.rotate(old.id, overlap=3600)
-    assert store.keys.find(old.id).expires_at == still.expires_at
-    store.keys.rotate(old.id, overlap=0)
-    assert store.keys.lookup(hashed(old)) is None
-    assert store.keys.rotate("unknown") is None
-    for wrong in (-1, "1", float("nan")):
-        with pytest.raises(ConfigError, match="overlap"):
-            store.keys.rotate(new.id, overlap=wrong)
-
-
-def test_keys_are_listed_page_by_page_with_their_last_use(store: Face) -> None:
-    ids = sorted(store.keys.create().id for _ in range(5))
-    store.keys.note({ids[0]: 12.5, "unknown": 1.0})
-    store.keys.note({})
-    first = store.keys.list(limit=3)
-    second = store.keys.list(limit=3, after=first[-1].id)
-    assert [key.id for key in (*first, *second)] == ids
-    assert [key.used_at for key in first] == [12.5, None, None]
-    assert store.keys.find(ids[0]).used_at == 12.5
-    assert store.keys.list(after=ids[-1]) == []
 
 
 def test_what_is_told_survives_in_another_store_object(opened: Any) -> None:
