@@ -259,7 +259,6 @@ class Connection:
 
     def _receive(self, response: Response) -> None:
         buffer = self._transport.buffer()
-        passed_on = response.head
         try:
             received = self.sock.recv_into(buffer)
             if received:
@@ -269,7 +268,7 @@ class Connection:
         except OSError as error:
             return self._ended(response, str(error), clean=False)
         except h1.ProtocolViolation as violation:
-            if passed_on:
+            if response.head:
                 raise ResponseTruncated(
                     "upstream_protocol", str(violation)
                 ) from violation
