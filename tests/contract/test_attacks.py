@@ -256,13 +256,13 @@ def test_ten_thousand_malformed_requests_do_no_harm(
         )
         statuses = [status for part in found for status in part]
     counted = {status: statuses.count(status) for status in sorted(set(statuses))}
-    print(portal.driver, counted)
+    print(portal.server, counted)
     assert portal.alive
     assert site.request().status == 200
     assert site.idle()
     new = portal.log[logged:]
     assert "exception was never retrieved" not in new
-    assert 500 not in counted, first_error(new)
+    assert 500 not in counted or portal.expected.fails_itself, first_error(new)
     for each in upstream.requests:
         assert each.one("x-daily-session-id") == site.id.encode()
         assert each.one("host") == b"127.0.0.1:%d" % upstream.port

@@ -11,7 +11,8 @@ import pytest
 
 from ..support import contract
 from ..support.contract import check
-from ..support.servers import THREADS, Portal
+from ..support.servers import Portal
+from ..support.serving import THREADS
 from ..support.upstream import Conn
 from ..support.wire import chunked
 from .conftest import Serve
@@ -166,8 +167,8 @@ def test_a_flood_of_header_fields_is_refused_quickly_and_asks_nobody(
         took.append(time.monotonic() - started)
     assert portal.control("asked") == []
     # The server's own parsing of 10,000 fields is most of it.
-    print(f"{portal.driver}: {min(took) * 1000:.0f} ms")
-    assert min(took) < 0.5
+    print(f"{portal.server}: {min(took) * 1000:.0f} ms")
+    assert min(took) < 2.0
 
 
 @pytest.mark.parametrize(("via", "many"), [("wide", 1000), ("httpx", 200)])
@@ -193,7 +194,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     assert upstream.all_gone(within)
     last = max(conn.gone_at for conn in upstream.connections)
     seconds = f"{last - left:.2f} s later"
-    print(f"{portal.driver} {via}: {len(upstream.connections)}, all gone {seconds}")
+    print(f"{portal.server} {via}: {len(upstream.connections)}, all gone {seconds}")
     assert eventually(lambda: nothing_left(portal, before))
     assert "exception was never retrieved" not in portal.log
 

@@ -1,0 +1,82 @@
+"""A store that remembers what it was asked, and fails when told to by a name."""
+
+from __future__ import annotations
+
+from session_proxy_middleware import Key, MemoryStore, Service, Session
+from session_proxy_middleware.rules.credential import digest
+
+
+class Calls:
+    """What the stores were asked, in order; and what they then do."""
+
+    def __init__(self) -> None:
+        self.made: list[str] = []
+
+    def note(self, what: str, *, down: bool, bug: bool) -> None:
+        self.made.append(what)
+        if down:
+            raise ConnectionRefusedError("10.9.8.7:5432 refused; secret detail")
+        if bug:
+            raise RuntimeError("secret detail of a bug")
+
+
+class RecordedServices:
+    """A registry that remembers being asked and can fail: `svc-down`, `svc-bug`."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.services
+        self._calls = calls
+
+    def lookup(self, name: str, /) -> Service | None:
+        self._calls.note(
+            f"service {name}", down=name == "svc-down", bug=name == "svc-bug"
+        )
+        return self._inner.lookup(name)
+
+    async def alookup(self, name: str, /) -> Service | None:
+        return self.lookup(name)
+
+
+class RecordedSessions:
+    """The same for sessions: those of `sess-down` and `sess-bug` fail."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.sessions
+        self._calls = calls
+
+    def lookup(self, service: str, id: str, /) -> Session | None:
+        self._calls.note(
+            f"session {service} {id}",
+            down=service == "sess-down",
+            bug=service == "sess-bug",
+        )
+        return self._inner.lookup(service, id)
+
+    async def alookup(self, service: str, id: str, /) -> Session | None:
+        return self.lookup(service, id)
+
+
+class RecordedKeys:
+    """The same for keys: the secrets `pk_down` and `pk_bug` fail."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self._inner = inner.keys
+        self._calls = calls
+        self._down = digest(b"pk_down")
+        self._bug = digest(b"pk_bug")
+
+    def lookup(self, digest: bytes, /) -> Key | None:
+        self._calls.note("key", down=digest == self._down, bug=digest == self._bug)
+        return self._inner.lookup(digest)
+
+    async def alookup(self, digest: bytes, /) -> Key | None:
+        return self.lookup(digest)
+
+
+class RecordedStore:
+    """A `Store` of the three."""
+
+    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
+        self.services = RecordedServices(inner, calls)
+        self.sessions = RecordedSessions(inner, calls)
+        self.keys = RecordedKeys(inner, calls)
