@@ -29,15 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """The marks that say which servers a test is tried on."""
-    for mark in (
-        "everywhere: quick, and tried on every server",
-        "instead(name): what the servers of that expectation do instead",
-    ):
-        config.addinivalue_line("markers", mark)
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test for each server that it is meant for."""
     fixture = "portal" if "portal" in metafunc.fixturenames else "server"
