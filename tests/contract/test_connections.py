@@ -16,6 +16,7 @@ from ..support.wire import chunked
 from .conftest import Serve
 
 
+@pytest.mark.everywhere
 def test_a_connection_is_used_again(portal: Portal, serve: Serve) -> None:
     upstream = serve()
     site = portal.mount(upstream)

@@ -47,6 +47,7 @@ def test_the_requests_over_a_sessions_limit_are_refused(
     assert site.idle()
 
 
+@pytest.mark.everywhere
 def test_a_place_is_held_until_the_last_byte(portal: Portal, serve: Serve) -> None:
     step = Step()
 

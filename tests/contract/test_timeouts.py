@@ -121,6 +121,7 @@ def test_a_stream_may_last_longer_than_every_timeout_while_bytes_come(
     assert (answer.body, answer.end) == (b"xxxxxx", "whole")
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("sent", [0, 70_000])
 def test_a_client_that_stalls_its_upload(
