@@ -224,3 +224,17 @@ def test_takes_a_root_from_the_client(portal: Portal, serve: Serve) -> None:
     assert prefix == b"/evil" + site.public.encode()
     # It decides nothing but what the session is told of its own address.
     check(site.request("GET", "/bot", fields), contract.RESERVED_PATH)
+
+
+@instead("fails_on_what_is_malformed")
+def test_fails_on_what_is_malformed(portal: Portal, serve: Serve) -> None:
+    upstream = serve()
+    site = portal.mount(upstream)
+    raw = site.raw("GET", "/x", [(b"X\xb5A", b"a")])
+    if portal.server == "granian":
+        raw = site.raw("POST", "/x", [(b"Transfer-Encoding", b"chunked")]) + b"z\r\n"
+    answer = portal.exchange(raw)
+    assert answer.status == 500
+    assert not answer.ours
+    assert not any(each.end == "whole" and each.body for each in upstream.requests)
+    assert site.idle()

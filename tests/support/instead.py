@@ -229,6 +229,11 @@ INSTEAD = {
             "test_the_request_after_an_early_answer_is_answered",
         ),
     ),
+    "fails_on_what_is_malformed": Instead(
+        servers=("granian", "cheroot"),
+        does="A malformed chunk (granian), or an odd field name (cheroot), is a 500.",
+        of=(),
+    ),
     "takes_a_root_from_the_client": Instead(
         servers=("daphne",),
         does="`Daphne-Root-Path` is believed of any client.",
