@@ -202,10 +202,11 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
 
 def nothing_left(portal: Portal, before: dict[str, Any]) -> bool:
     """Whether the process is as it was."""
-    after = portal.control("state")
+    after = portal.control("state", collect=True)
     return (
         not any(after["in_flight"].values())
-        and after["tasks"] <= before["tasks"] + 1
+        # hypercorn has three for each connection, those of this test's own included.
+        and after["tasks"] <= before["tasks"] + 10
         and after["descriptors"] <= before["descriptors"] + 10
     )
 

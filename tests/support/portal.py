@@ -7,6 +7,7 @@ through the host application's own path `/_control`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -155,7 +156,9 @@ class Control:
         made, self.calls.made = self.calls.made, []
         return made
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, collect: bool = False) -> dict[str, Any]:
+        if collect:  # What hangs in a cycle is garbage, and no leak.
+            gc.collect()
         try:
             tasks = len(asyncio.all_tasks())
         except RuntimeError:
