@@ -69,6 +69,8 @@ class Client:
         ended = not message.get("more_body", False)
         if self.meter is not None:
             self.meter.count(data, ended)
+            # Some servers say so only with an empty message of its own, later.
+            ended = ended or self.meter.whole
         self.ended = ended
         self.flowed()
         return data

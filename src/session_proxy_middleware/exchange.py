@@ -24,6 +24,7 @@ from .errors import (
     InvalidCredential,
     MethodNotAllowed,
     ProxyError,
+    RequestTimeout,
     ServiceNotFound,
     ServiceNotReady,
     SessionNotFound,
@@ -117,6 +118,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     error: ProxyError | None = None
     status = 499
     ending: Ending | None = None
+    meter: BodyMeter | None = None
     limiter = proxy.limiter
     request.id = proxy.new_request_id()
     cors = proxy.cors
@@ -132,7 +134,6 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             if session.state != "running":
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
             policy = proxy.header_policy
-            meter = None
             if framing[0]:
                 upgrade = bool(fields.upgrade)
                 meter = BodyMeter(framing[1], proxy.limits.body, upgrade=upgrade)
@@ -158,6 +159,8 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             error.__cause__ = raised
         if error is not None:
             _report(error, request)
+            if type(error) is RequestTimeout and meter and not meter.received:
+                log.warning("request %s: %s", request.id.decode("latin-1"), _NOTHING)
             reply = error.reply(
                 request.id, head=request.method == "HEAD", strict=proxy.strict
             )
@@ -253,6 +256,12 @@ def find_again(session: Session, failure: ProxyError) -> Answered:
     if fresh.pool_key == session.pool_key:
         raise failure
     return fresh
+
+
+_NOTHING = (
+    "no byte of its body came in time: the client stalled, or a middleware outside "
+    "the proxy consumed the body; mount the proxy outermost"
+)
 
 
 def _report(error: ProxyError, request: Request) -> None:

@@ -112,11 +112,17 @@ class SessionProxyMiddleware:
             client.close()
             raise
         stream = Stream(step, response, client, flow, started)
+        waits = False
         if response is not None and not response.complete:
             client.guard(self._proxy.timeouts.idle)
+            waits = not response.pieces
         status = _STATUS_LINES.get(step.status) or f"{step.status} Unknown"
         try:
-            start_response(status, _native(step.headers))
+            write = start_response(status, _native(step.headers))
+            if waits and write is not None:
+                # PEP 3333: servers hold the head back until there is a byte of the
+                # body; written, the client has it now.
+                write(b"")
         except BaseException:
             stream.close()
             raise
@@ -143,10 +149,14 @@ class Stream(Iterator[bytes]):
         self._sent = 0
         self._begun = False
         self._done = False
+        self._closed = False
         self._reason = "client_disconnected"
 
     def __next__(self) -> bytes:
         if self._done:
+            # Not left to the server: werkzeug's fails, before it calls `close`, when
+            # it reads what a stalled client did not send.
+            self.close()
             raise StopIteration
         if self._whole is not None or self._response is None:
             data = self._whole or b""
@@ -175,6 +185,7 @@ class Stream(Iterator[bytes]):
                 self._complete()
         self._sent += len(data)
         if not data:
+            self.close()
             raise StopIteration
         return data
 
@@ -184,6 +195,9 @@ class Stream(Iterator[bytes]):
 
     def close(self) -> None:
         """Called by the server when it is done with the body, or gives it up."""
+        if self._closed:
+            return
+        self._closed = True
         ending = Ending(
             self._reason,
             self._client.received,

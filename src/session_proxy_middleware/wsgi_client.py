@@ -92,6 +92,8 @@ class Client:
         except TimeoutError as error:
             raise RequestTimeout("the client stopped sending") from error
         except WerkzeugClientDisconnected as error:
+            if isinstance(error.__context__, TimeoutError):
+                raise RequestTimeout("the client stopped sending") from error
             raise ClientDisconnected("in the middle of its upload") from error
         except Exception as error:
             # Each server has its own for a broken connection and for bad chunks.

@@ -1,4 +1,9 @@
-"""Both drivers, by one fixture."""
+"""Every server, by one fixture.
+
+Alone, `pytest` runs the whole on the two of `WHOLE` and what is marked `everywhere`
+on the others. `--servers=others` runs the whole on those, `--servers=all` on every
+one, and names separated by commas on them.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,65 @@ from typing import Any
 
 import pytest
 
+from ..support.expectations import EXPECTED
+from ..support.instead import INSTEAD, replaced
 from ..support.servers import Portal
 from ..support.upstream import Play, Upstream, answering
 
 Serve = Callable[..., Upstream]
+WHOLE = ("uvicorn", "gunicorn")
 
 
-@pytest.fixture(scope="session", params=["asgi", "wsgi"])
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which servers the whole of the contract is tried on."""
+    parser.addoption(
+        "--servers", default="", help="all, others, or names between commas"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each server that it is meant for."""
+    fixture = "portal" if "portal" in metafunc.fixturenames else "server"
+    if fixture not in metafunc.fixturenames:
+        return
+    asked: str = metafunc.config.getoption("--servers", default="")
+    names = [*filter(None, asked.split(","))]
+    if asked in ("all", "others"):
+        names = [each for each in EXPECTED if asked == "all" or each not in WHOLE]
+    if unknown := set(names) - set(EXPECTED):
+        raise pytest.UsageError(f"--servers: no {unknown}, but {', '.join(EXPECTED)}")
+    instead = metafunc.definition.get_closest_marker("instead")
+    if instead is not None:
+        meant = INSTEAD[instead.args[0]].servers
+        names = [name for name in meant if name in names or not asked]
+    elif not asked:
+        everywhere = metafunc.definition.get_closest_marker("everywhere")
+        names = list(EXPECTED if everywhere else WHOLE)
+    if fixture == "portal":
+        metafunc.parametrize(fixture, names, indirect=True, scope="session")
+    else:  # The test starts it itself.
+        metafunc.parametrize(fixture, names)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a server makes impossible, a test of test_instead_*.py stands for."""
+    items[:] = [each for each in items if not _replaced(each)]
+
+
+def _replaced(item: pytest.Item) -> bool:
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return False
+    server = item.callspec.params.get("portal")
+    if not isinstance(server, str) or item.get_closest_marker("instead") is not None:
+        return False
+    return replaced(server, item.originalname, item.callspec.id)
+
+
+@pytest.fixture(scope="session")
 def portal(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:
-    """The portal under uvicorn and under gunicorn, started once each."""
+    """The portal under a real server, each started once."""
     with Portal(request.param, tmp_path_factory.mktemp("portal")) as running:
         yield running
     for trouble in ("never retrieved", "was destroyed but", "ResourceWarning"):

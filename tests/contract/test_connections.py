@@ -16,6 +16,7 @@ from ..support.wire import chunked
 from .conftest import Serve
 
 
+@pytest.mark.everywhere
 def test_a_connection_is_used_again(portal: Portal, serve: Serve) -> None:
     upstream = serve()
     site = portal.mount(upstream)
@@ -218,10 +219,9 @@ def test_connections_to_a_thousand_requests_do_not_pile_up(
 ) -> None:
     upstream = serve()
     site = portal.mount(upstream)
-    with portal.connect() as client:
+    with portal.visit() as visit:
         for _ in range(300):
-            client.send(site.raw("GET", "/x"))
-            assert client.answer().status == 200
+            assert visit(site.raw("GET", "/x")).status == 200
     assert len(upstream.connections) == 1
 
 

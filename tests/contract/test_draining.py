@@ -17,7 +17,7 @@ from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn
 from ..support.wire import Message, Wire, chunked
-from .conftest import Serve
+from .conftest import WHOLE, Serve
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DRAIN = 1.0
@@ -29,7 +29,7 @@ ENDED = (0, -signal.SIGTERM)
 Start = Callable[[int], Portal]
 
 
-@pytest.fixture(params=["asgi", "wsgi"])
+@pytest.fixture(params=WHOLE)
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """Start a server of one's own; `grace` is what it gives its requests itself."""
     running: list[Portal] = []

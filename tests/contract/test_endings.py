@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 
@@ -50,11 +51,12 @@ def test_a_client_that_leaves_before_the_head_ends_the_sessions_work(
     left = time.monotonic()
     client.close()
     took = seconds_until_gone(conn, left)
-    print(f"{portal.driver} {method}: {took * 1000:.0f} ms")
+    print(f"{portal.server} {method}: {took * 1000:.0f} ms")
     assert took < 1.0
     assert site.idle()
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("after", [0.0, 0.2])
 def test_a_client_that_leaves_a_silent_stream_ends_it(
     portal: Portal, serve: Serve, after: float
@@ -68,7 +70,7 @@ def test_a_client_that_leaves_a_silent_stream_ends_it(
     left = time.monotonic()
     client.close()
     took = seconds_until_gone(upstream.connection(), left)
-    print(f"{portal.driver} after {after} s: {took * 1000:.0f} ms")
+    print(f"{portal.server} after {after} s: {took * 1000:.0f} ms")
     assert took < 1.0
     assert site.idle()
 
@@ -165,6 +167,7 @@ def test_what_a_client_that_left_was_sent_is_never_read_by_the_next(
 # The session dies.
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("how", ["closes", "resets"])
 @pytest.mark.parametrize("head", [LENGTH, STREAM], ids=["length", "chunked"])
 @pytest.mark.parametrize("via", ["", "httpx"])
@@ -185,6 +188,7 @@ def test_a_session_that_dies_in_its_body_is_seen_to(
     assert site.idle()
 
 
+@pytest.mark.everywhere
 def test_a_session_that_dies_right_after_its_head_is_seen_to(
     portal: Portal, serve: Serve
 ) -> None:
@@ -275,6 +279,7 @@ def test_what_is_no_http_response_is_a_protocol_error(
     assert site.idle()
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", ["", "httpx"])
 def test_a_session_that_nobody_listens_for_is_unreachable(
     portal: Portal, via: str
@@ -301,7 +306,8 @@ def test_an_early_answer_passes_during_the_upload(portal: Portal, serve: Serve) 
         sender = threading.Thread(target=send_what_is_taken, args=(client, 4_000_000))
         sender.start()
         answer = client.answer()
-        client.sock.shutdown(2)
+        with contextlib.suppress(OSError):  # Some servers have closed it.
+            client.sock.shutdown(2)
         sender.join()
     assert (answer.status, answer.body) == (413, b"enough")
     assert not answer.ours

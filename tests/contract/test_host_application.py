@@ -86,6 +86,7 @@ def test_what_has_the_routes_shape_never_falls_through(
     assert answer.ours, answer
 
 
+@pytest.mark.everywhere
 def test_the_slash_after_the_id_is_the_sessions_root(
     portal: Portal, serve: Serve
 ) -> None:

@@ -29,13 +29,12 @@ def echo(conn: Conn) -> None:
 def ask(site: Site, number: int) -> None:
     who = b"client-%d" % number
     body = who * (1 + number * 7)
-    with site.portal.connect() as client:
+    with site.portal.visit() as visit:
         for round in range(ROUNDS):
             cookie = b"who=%b; round=%d" % (who, round)
             target = f"/{number}/{round}"
             fields = [(b"X-Who", who), (b"Cookie", cookie)]
-            client.send(site.raw("POST", target, fields, body))
-            answer = client.answer()
+            answer = visit(site.raw("POST", target, fields, body))
             assert answer.status == 200
             assert answer.one("x-who") == who
             assert answer.one("set-cookie") == b"who=" + who

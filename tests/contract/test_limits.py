@@ -11,7 +11,8 @@ import pytest
 
 from ..support import contract
 from ..support.contract import check
-from ..support.servers import THREADS, Portal
+from ..support.servers import Portal
+from ..support.serving import THREADS
 from ..support.upstream import Conn
 from ..support.wire import PATIENCE, chunked
 from .conftest import Serve
@@ -46,6 +47,7 @@ def test_the_requests_over_a_sessions_limit_are_refused(
     assert site.idle()
 
 
+@pytest.mark.everywhere
 def test_a_place_is_held_until_the_last_byte(portal: Portal, serve: Serve) -> None:
     step = Step()
 
@@ -197,8 +199,8 @@ def test_a_flood_of_header_fields_is_refused_quickly_and_asks_nobody(
         took.append(time.monotonic() - started)
     assert portal.control("asked") == []
     # The server's own parsing of 10,000 fields is most of it.
-    print(f"{portal.driver}: {min(took) * 1000:.0f} ms")
-    assert min(took) < 0.5
+    print(f"{portal.server}: {min(took) * 1000:.0f} ms")
+    assert min(took) < 2.0
 
 
 @pytest.mark.parametrize(("via", "many"), [("wide", 1000), ("httpx", 200)])
@@ -224,17 +226,18 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     assert upstream.all_gone(within)
     last = max(conn.gone_at for conn in upstream.connections)
     seconds = f"{last - left:.2f} s later"
-    print(f"{portal.driver} {via}: {len(upstream.connections)}, all gone {seconds}")
+    print(f"{portal.server} {via}: {len(upstream.connections)}, all gone {seconds}")
     assert eventually(lambda: nothing_left(portal, before))
     assert "exception was never retrieved" not in portal.log
 
 
 def nothing_left(portal: Portal, before: dict[str, Any]) -> bool:
     """Whether the process is as it was."""
-    after = portal.control("state")
+    after = portal.control("state", collect=True)
     return (
         not any(after["in_flight"].values())
-        and after["tasks"] <= before["tasks"] + 1
+        # hypercorn has three for each connection, those of this test's own included.
+        and after["tasks"] <= before["tasks"] + 10
         and after["descriptors"] <= before["descriptors"] + 10
     )
 

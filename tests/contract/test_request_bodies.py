@@ -37,6 +37,7 @@ def test_a_known_length_is_kept(
     assert not got.has("transfer-encoding")
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "GET"])
 def test_an_unknown_length_arrives_whole_and_framed_once(
     site: Site, upstream: Upstream, method: str
@@ -52,6 +53,7 @@ def test_an_unknown_length_arrives_whole_and_framed_once(
     assert got.all("transfer-encoding") in ([], [b"chunked"])
 
 
+@pytest.mark.everywhere
 def test_trailers_of_a_request_stay_on_this_hop(site: Site, upstream: Upstream) -> None:
     fields = [(b"Transfer-Encoding", b"chunked"), (b"Trailer", b"X-Daily-Session-Id")]
     raw = site.raw("POST", "/x", fields)
@@ -65,6 +67,7 @@ def test_trailers_of_a_request_stay_on_this_hop(site: Site, upstream: Upstream) 
     assert b"evil" not in bytes(upstream.connections[-1].received)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("said", [True, False], ids=["length-0", "no-length"])
 def test_an_empty_body_says_so(
@@ -76,6 +79,7 @@ def test_an_empty_body_says_so(
     assert not got.has("transfer-encoding")
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
 def test_no_body_says_nothing(site: Site, upstream: Upstream, method: str) -> None:
     assert site.request(method, "/x").status == 200
@@ -91,6 +95,7 @@ def test_an_empty_chunked_body_is_an_empty_body(site: Site, upstream: Upstream) 
     assert upstream.last.end == "whole"
 
 
+@pytest.mark.everywhere
 def test_a_body_in_many_small_pieces_arrives(site: Site, upstream: Upstream) -> None:
     body = os.urandom(500)
     with site.open("POST", "/x", [(b"Content-Length", b"500")]) as client:

@@ -36,6 +36,7 @@ def theirs(answer: Message) -> Fields:
     ]
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", ["open", "httpx-open"])
 def test_fields_are_kept_in_order_with_duplicates(
     portal: Portal, serve: Serve, via: str
@@ -78,13 +79,15 @@ def test_hop_by_hop_fields_are_dropped(portal: Portal, serve: Serve, via: str) -
     assert answer.body == b"ok"
 
 
+@pytest.mark.everywhere
 def test_server_and_date_are_the_host_servers_and_there_once(
     portal: Portal, serve: Serve
 ) -> None:
     fields = [(b"Server", b"bot/1.0"), (b"Date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
     answer = answered(portal, serve, response(b"ok", headers=fields))
-    assert answer.one("server") in (b"uvicorn", b"gunicorn")
-    assert b"1970" not in answer.one("date")
+    assert answer.one("server").startswith(portal.expected.server)
+    assert len(answer.all("date")) == portal.expected.dated
+    assert b"1970" not in answer.raw
 
 
 def test_what_only_the_proxy_says_is_dropped_from_a_session(
@@ -113,6 +116,7 @@ def test_the_sessions_own_status_passes(
     assert not answer.ours
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", VIA)
 def test_a_head_answer_keeps_its_length_and_has_no_body(
     portal: Portal, serve: Serve, via: str
@@ -120,13 +124,13 @@ def test_a_head_answer_keeps_its_length_and_has_no_body(
     raw = b"HTTP/1.1 200 OK\r\nContent-Length: 1234\r\nContent-Type: text/x\r\n\r\n"
     site = portal.mount(serve(answering(raw)), via=via)
     for _ in range(2):
-        with site.open("HEAD", "/x") as client:
-            answer = client.answer(to="HEAD")
+        with portal.visit() as visit:
+            answer = visit(site.raw("HEAD", "/x"))
             assert answer.one("content-length") == b"1234"
-            client.send(site.raw("HEAD", "/y"))
-            assert client.answer(to="HEAD").status == 200
+            assert visit(site.raw("HEAD", "/y")).status == 200
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", VIA)
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 @pytest.mark.parametrize("length", [None, b"0", b"5"])
@@ -138,14 +142,13 @@ def test_204_and_304_have_no_body_and_no_length(
     raw = b"HTTP/1.1 " + status.encode() + b'\r\nETag: "x"\r\n'
     raw += b"Content-Length: " + length + b"\r\n" if length else b""
     site = portal.mount(serve(answering(raw + b"\r\n")), via=via)
-    with site.open() as client:
-        answer = client.answer()
+    with portal.visit() as visit:
+        answer = visit(site.raw())
         assert answer.status == int(status[:3])
         assert not answer.has("content-length")
         assert not answer.has("transfer-encoding")
         assert theirs(answer) == [(b"etag", b'"x"')]
-        client.send(site.raw("GET", "/again"))
-        assert client.answer().status == answer.status
+        assert visit(site.raw("GET", "/again")).status == answer.status
 
 
 @pytest.mark.parametrize("via", VIA)
@@ -303,10 +306,9 @@ def test_a_client_of_http_1_0_gets_no_chunks(portal: Portal, serve: Serve) -> No
     raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"ok")
     site = portal.mount(serve(answering(raw)))
     request = site.raw("GET", "/x").replace(b"HTTP/1.1\r\n", b"HTTP/1.0\r\n")
-    if portal.asgi:
-        return  # uvicorn sends chunks to HTTP/1.0 too: its own affair.
     answer = portal.exchange(request)
-    assert not answer.has("transfer-encoding")
+    # Where a server does so, it is its own affair.
+    assert answer.has("transfer-encoding") == portal.expected.chunks_for_1_0
     assert answer.body == b"ok"
 
 

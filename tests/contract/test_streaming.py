@@ -35,6 +35,7 @@ class Step:
         self._event.clear()
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", VIA)
 @pytest.mark.parametrize("length", [None, 12], ids=["chunked", "length"])
 def test_an_event_arrives_before_the_session_sends_the_next(
@@ -68,6 +69,7 @@ def test_an_event_arrives_before_the_session_sends_the_next(
         assert head.end == "whole"
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", VIA)
 def test_the_head_arrives_before_a_byte_of_the_body(
     portal: Portal, serve: Serve, via: str
@@ -82,6 +84,7 @@ def test_the_head_arrives_before_a_byte_of_the_body(
         assert client.silent(0.1)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_an_upload_arrives_while_the_client_holds_the_rest(
     portal: Portal, serve: Serve, framing: str
@@ -168,7 +171,7 @@ def test_a_client_that_does_not_read_holds_the_session_up(
         # Nothing is lost by the wait.
         assert sum(map(len, client.pieces(head))) == accepted
         assert head.end == "broken"
-        print(f"{portal.driver} {via}: {accepted / MiB:.1f} MiB taken unread")
+        print(f"{portal.server} {via}: {accepted / MiB:.1f} MiB taken unread")
 
 
 @pytest.mark.parametrize("via", VIA)
@@ -193,7 +196,7 @@ def test_a_session_that_does_not_read_holds_the_client_up(
         go_on.set()
         client.send(bytes(offered - accepted))
         assert client.answer().body == b"%d" % offered
-    print(f"{portal.driver} {via}: {accepted / MiB:.1f} MiB taken unread")
+    print(f"{portal.server} {via}: {accepted / MiB:.1f} MiB taken unread")
 
 
 def fill(client: Wire, offered: int, *, patience: float) -> int:
@@ -211,6 +214,7 @@ def fill(client: Wire, offered: int, *, patience: float) -> int:
     return accepted
 
 
+@pytest.mark.everywhere
 def test_large_bodies_are_exact_in_both_directions(
     portal: Portal, serve: Serve
 ) -> None:
@@ -230,7 +234,7 @@ def test_large_bodies_are_exact_in_both_directions(
         sender.join()
     assert answer.body == body
     print(
-        f"{portal.driver}: 8 MiB there and back in {time.monotonic() - started:.2f} s"
+        f"{portal.server}: 8 MiB there and back in {time.monotonic() - started:.2f} s"
     )
 
 

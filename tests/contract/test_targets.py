@@ -60,6 +60,7 @@ EXACT = [
 ]
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", ["", "v1", "httpx", "mounted"])
 def test_targets_arrive_byte_for_byte(portal: Portal, serve: Serve, via: str) -> None:
     upstream = serve()
@@ -143,6 +144,7 @@ DOTS = [
 ]
 
 
+@pytest.mark.everywhere
 def test_dot_segments_and_their_like_are_refused(portal: Portal, serve: Serve) -> None:
     upstream = serve()
     site = portal.mount(upstream)
@@ -221,6 +223,7 @@ def test_no_request_chooses_where_it_goes(
         assert message.method == b"GET"
 
 
+@pytest.mark.everywhere
 def test_the_absolute_form_decides_nothing(
     portal: Portal, serve: Serve, trap: Upstream
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -51,6 +52,7 @@ def test_a_session_that_cannot_be_connected_to_in_time(
     assert site.idle()
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", QUICK)
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD"])
 def test_a_session_that_does_not_answer_in_time(
@@ -117,6 +119,7 @@ def test_the_time_to_answer_is_counted_from_the_last_byte_of_the_request(
         assert client.answer().body == b"done"
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("via", QUICK)
 @pytest.mark.parametrize("head", [LENGTH, STREAM], ids=["length", "chunked"])
 def test_a_stream_that_idles_too_long_is_broken_off(
@@ -153,6 +156,7 @@ def test_a_stream_may_last_longer_than_every_timeout_while_bytes_come(
     assert (answer.body, answer.end) == (b"xxxxxx", "whole")
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize("sent", [0, 70_000])
 def test_a_client_that_stalls_its_upload(
@@ -198,7 +202,8 @@ def test_a_session_that_does_not_take_the_upload(portal: Portal, serve: Serve) -
         sender = threading.Thread(target=send_what_is_taken, args=(client, size))
         sender.start()
         answer = client.response_head()
-        client.sock.shutdown(2)
+        with contextlib.suppress(OSError):  # Some servers have closed it.
+            client.sock.shutdown(2)
         sender.join()
     assert answer.status == 504
     assert answer.one("x-session-proxy-error") == b"upstream_timeout"

@@ -143,8 +143,9 @@ def check(answer: Message, row: Row, *, to: str = "GET") -> None:
     assert answer.body == (b"" if to == "HEAD" else body)
     assert answer.end == "whole"
     assert answer.interim == []
-    assert len(answer.all("Date")) == 1
-    assert len(answer.all("Server")) == 1
+    # Each server's own, if it says any.
+    assert len(answer.all("Date")) <= 1
+    assert len(answer.all("Server")) <= 1
     shown = b"\r\n".join(
         value for name, value in answer.headers if name.lower() not in _NAMES_AND_IDS
     )

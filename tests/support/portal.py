@@ -1,13 +1,13 @@
-"""The application that both servers run: many proxies around one host application.
+"""The application that every server runs: many proxies around one host application.
 
-It is started in a process of its own (`python -m uvicorn --factory
-tests.support.portal:asgi`, `gunicorn tests.support.portal:wsgi()`), so tests talk to
-it through the host application's own path `/_control`.
+It is started in a process of its own (tests/support/serving.py), so tests talk to it
+through the host application's own path `/_control`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -24,21 +24,20 @@ from session_proxy_middleware import (
     CORS,
     Caching,
     Forbidden,
-    Key,
     Limits,
     MemoryStore,
     Principal,
     Request,
-    Service,
-    Session,
     SessionProxy,
     StoreUnavailable,
     Timeouts,
     Unauthenticated,
 )
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
-from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
+
+from . import outer
+from .recorded import Calls, RecordedStore, Records, key_id, put_key
 
 CONTROL = "/_control"
 KEY = "pk_test"
@@ -47,82 +46,6 @@ PATIENT = Timeouts(connect=2.0, response=8.0, idle=8.0)
 
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 WSGIApp = Callable[[Any, Any], Iterable[bytes]]
-
-
-class Calls:
-    """What the stores were asked, in order; and what they then do."""
-
-    def __init__(self) -> None:
-        self.made: list[str] = []
-
-    def note(self, what: str, *, down: bool, bug: bool) -> None:
-        self.made.append(what)
-        if down:
-            raise ConnectionRefusedError("10.9.8.7:5432 refused; secret detail")
-        if bug:
-            raise RuntimeError("secret detail of a bug")
-
-
-class RecordedServices:
-    """A registry that remembers being asked and can fail: `svc-down`, `svc-bug`."""
-
-    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
-        self._inner = inner.services
-        self._calls = calls
-
-    def lookup(self, name: str, /) -> Service | None:
-        self._calls.note(
-            f"service {name}", down=name == "svc-down", bug=name == "svc-bug"
-        )
-        return self._inner.lookup(name)
-
-    async def alookup(self, name: str, /) -> Service | None:
-        return self.lookup(name)
-
-
-class RecordedSessions:
-    """The same for sessions: those of `sess-down` and `sess-bug` fail."""
-
-    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
-        self._inner = inner.sessions
-        self._calls = calls
-
-    def lookup(self, service: str, id: str, /) -> Session | None:
-        self._calls.note(
-            f"session {service} {id}",
-            down=service == "sess-down",
-            bug=service == "sess-bug",
-        )
-        return self._inner.lookup(service, id)
-
-    async def alookup(self, service: str, id: str, /) -> Session | None:
-        return self.lookup(service, id)
-
-
-class RecordedKeys:
-    """The same for keys: the secrets `pk_down` and `pk_bug` fail."""
-
-    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
-        self._inner = inner.keys
-        self._calls = calls
-        self._down = digest(b"pk_down")
-        self._bug = digest(b"pk_bug")
-
-    def lookup(self, digest: bytes, /) -> Key | None:
-        self._calls.note("key", down=digest == self._down, bug=digest == self._bug)
-        return self._inner.lookup(digest)
-
-    async def alookup(self, digest: bytes, /) -> Key | None:
-        return self.lookup(digest)
-
-
-class RecordedStore:
-    """A `Store` of the three."""
-
-    def __init__(self, inner: MemoryStore, calls: Calls) -> None:
-        self.services = RecordedServices(inner, calls)
-        self.sessions = RecordedSessions(inner, calls)
-        self.keys = RecordedKeys(inner, calls)
 
 
 def authenticate(request: Request) -> Principal:
@@ -169,6 +92,7 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
         "": proxy(""),
         "v1": proxy("/v1/public", plain=True),
         "quick": proxy("/quick", timeouts=QUICK),
+        "quick-eaten": proxy("/quick-eaten", timeouts=QUICK),
         "brief": proxy("/brief", timeouts=Timeouts(connect=0.3, total=0.6)),
         "few": proxy("/few", limits=Limits(per_session=2)),
         "perkey": proxy("/perkey", limits=Limits(per_session=None, per_key=1)),
@@ -226,47 +150,6 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
     }
     made["drained"].drain()
     return made
-
-
-class Records(logging.Handler):
-    """The access records, as programs get them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kept: list[dict[str, Any]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        own = {
-            name: value
-            for name, value in vars(record).items()
-            if name not in _OF_EVERY_RECORD
-        }
-        self.kept.append({**own, "line": record.getMessage()})
-
-
-_OF_EVERY_RECORD = frozenset(vars(logging.makeLogRecord({}))) | {"message"}
-
-
-def key_id(secret: str) -> str:
-    """Of a key that `put_key` made. It tells nothing of the secret."""
-    return digest(secret.encode()).hex()[:16]
-
-
-def put_key(store: MemoryStore, secret: str, **options: Any) -> Key:
-    """A key with a secret so short that `create` would refuse it: tests are read."""
-    names = {name: options.pop(name) for name in ("services",) if name in options}
-    scopes = {name: options.pop(name, None) for name in ("methods", "paths")}
-    if scopes["methods"] is not None:
-        scopes["methods"] = frozenset(scopes["methods"])
-    id = key_id(secret)
-    key = Key(
-        id=id,
-        digest=digest(secret.encode()),
-        principal=Principal(id=id, **names, **scopes),
-        **options,
-    )
-    store.backend.put_key(key).run()
-    return key
 
 
 class Control:
@@ -343,7 +226,9 @@ class Control:
         """The access records of a session; of all for an empty id."""
         return [each for each in self.records.kept if id in (each["session_id"], "")]
 
-    def state(self) -> dict[str, Any]:
+    def state(self, *, collect: bool = False) -> dict[str, Any]:
+        if collect:  # What hangs in a cycle is garbage, and no leak.
+            gc.collect()
         try:
             tasks = len(asyncio.all_tasks())
         except RuntimeError:
@@ -365,6 +250,22 @@ RUNNING: list[Control] = []
 """That of this process, for hooks of the server."""
 
 
+def mounted(scope: Any, at: str, *, stripped: bool) -> dict[str, Any]:
+    """What an application sees that is mounted there: the path whole, as Starlette's
+    Mount and uvicorn leave it (since 0.33 and 0.26), or, as before, without."""
+    root = scope.get("root_path", "") + at
+    if not stripped:
+        return {**scope, "root_path": root}
+    raw = scope["raw_path"]
+    path = scope["path"].removeprefix(at)
+    return {
+        **scope,
+        "root_path": root,
+        "path": path,
+        "raw_path": raw.removeprefix(at.encode()),
+    }
+
+
 def asgi() -> ASGIApp:
     """The portal as an ASGI application."""
     control = Control(asgi=True)
@@ -383,7 +284,7 @@ def asgi() -> ASGIApp:
             message = await receive()
             body += message.get("body", b"")
             more = message.get("more_body", False)
-        if scope["path"] == CONTROL:
+        if scope["path"].removeprefix(scope.get("root_path", "")) == CONTROL:
             answer = control.handle(body)
         else:
             answer = b"host application: " + scope["path"].encode()
@@ -391,17 +292,19 @@ def asgi() -> ASGIApp:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
-    made = {
+    made: dict[str, ASGIApp] = {
         name: ASGIMiddleware(host, proxy) for name, proxy in control.proxies.items()
     }
+    made["quick-eaten"] = outer.reading_asgi(made["quick-eaten"])
 
     async def portal(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             await made[""](scope, receive, send)
             return
-        first = scope["path"].split("/", 2)[1] if "/" in scope["path"] else ""
-        if first == "mounted":  # As Starlette's Mount does it.
-            scope = {**scope, "root_path": scope.get("root_path", "") + "/mounted"}
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        first = path.split("/", 2)[1] if "/" in path else ""
+        if first.startswith("mounted"):
+            scope = mounted(scope, "/" + first, stripped=first.endswith("-old"))
         await made.get(first, made[""])(scope, receive, send)
 
     return portal
@@ -414,7 +317,9 @@ def wsgi() -> WSGIApp:
 
     def host(environ: Any, start_response: Any) -> Iterable[bytes]:
         if environ["PATH_INFO"] == CONTROL:
-            answer = control.handle(environ["wsgi.input"].read())
+            # No more than there is: not every server ends the input for us.
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            answer = control.handle(environ["wsgi.input"].read(length))
         else:
             path = environ["SCRIPT_NAME"] + environ["PATH_INFO"]
             answer = b"host application: " + path.encode("latin-1")
@@ -422,16 +327,17 @@ def wsgi() -> WSGIApp:
         start_response("200 OK", headers)
         return [answer]
 
-    made = {
+    made: dict[str, WSGIApp] = {
         name: WSGIMiddleware(host, proxy) for name, proxy in control.proxies.items()
     }
+    made["quick-eaten"] = outer.reading_wsgi(made["quick-eaten"])
 
     def portal(environ: Any, start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
         first = path.split("/", 2)[1] if "/" in path else ""
-        if first == "mounted":  # As werkzeug's DispatcherMiddleware does it.
-            environ["SCRIPT_NAME"] += "/mounted"
-            environ["PATH_INFO"] = path[len("/mounted") :]
+        if first.startswith("mounted"):  # As werkzeug's DispatcherMiddleware does it.
+            environ["SCRIPT_NAME"] += f"/{first}"
+            environ["PATH_INFO"] = path[len(first) + 1 :]
         return made.get(first, made[""])(environ, start_response)
 
     return portal

@@ -3,36 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from .expectations import EXPECTED
 from .portal import CONTROL, KEY
 from .upstream import Upstream
-from .wire import PATIENCE, Fields, Message, Wire, connect
+from .wire import PATIENCE, Broken, Fields, Message, Wire, connect
 
 ROOT = Path(__file__).resolve().parents[2]
-THREADS = 160
-
-UVICORN = [sys.executable, "-m", "tests.support.uvicorn_server"]
-LOOP = os.environ.get("PORTAL_LOOP", "asyncio")
-GUNICORN = [
-    *(sys.executable, "-m", "gunicorn", "tests.support.portal:wsgi()"),
-    *("--worker-class", "gthread", "--workers", "1", "--threads", str(THREADS)),
-    *("--worker-connections", "4000", "--keep-alive", "5"),
-    *("--config", "python:tests.support.gunicorn_hooks"),
-    # What gunicorn would refuse by itself is to reach the middleware.
-    *("--limit-request-line", "0", "--limit-request-fields", "32768"),
-    *("--limit-request-field_size", "100000", "--header-map", "dangerous"),
-    *("--forwarded-allow-ips", "", "--no-control-socket", "--log-level", "warning"),
-]
+SERVING = [sys.executable, "-m", "tests.support.serving"]
 
 
 def request(
@@ -61,19 +50,30 @@ def request(
 class Portal:
     """A running server with the portal on it."""
 
-    def __init__(self, driver: str, folder: Path, *, grace: int = 1) -> None:
-        """`grace`: seconds that the server gives its requests when it is ended."""
-        self.driver = driver
-        self.asgi = driver == "asgi"
+    def __init__(
+        self,
+        server: str,
+        folder: Path,
+        *,
+        root: str = "",
+        trust: bool = False,
+        grace: int = 1,
+    ) -> None:
+        """`root`: the path that the server is told it is mounted at. `trust`: it
+        believes `X-Forwarded-For` and `-Proto` of loopback peers. `grace`: seconds that
+        it gives its requests when it is ended."""
+        self.server = server
+        self.expected = EXPECTED[server]
+        self.asgi = self.expected.asgi
+        self.root = root
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
         self.address: tuple[str, int] = listener.getsockname()
-        descriptor = str(listener.fileno())
-        if self.asgi:
-            command = [*UVICORN, descriptor, LOOP, str(grace)]
-        else:
-            command = [*GUNICORN, "--bind", f"fd://{descriptor}"]
-            command += ["--graceful-timeout", str(grace)]
-        self._log = folder / f"{driver}.log"
+        command = [*SERVING, server, str(listener.fileno()), "--grace", str(grace)]
+        if root:
+            command += ["--root", root]
+        if trust:
+            command.append("--trust")
+        self._log = folder / f"{server}.log"
         with listener, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 command,
@@ -82,7 +82,7 @@ class Portal:
                 stderr=log,
                 pass_fds=[listener.fileno()],
             )
-        self.control("state")
+        self._await_start()
 
     def __enter__(self) -> Self:
         return self
@@ -103,6 +103,18 @@ class Portal:
         """Its exit status, once it has ended."""
         return self._process.wait(within)
 
+    def _await_start(self) -> None:
+        """One that binds anew refuses for a moment, or drops who came too early."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.control("state")
+                return
+            except (OSError, Broken):
+                if time.monotonic() > end or not self.alive:
+                    raise RuntimeError(f"{self.server}:\n{self.log}") from None
+                time.sleep(0.05)
+
     @property
     def alive(self) -> bool:
         """Whether the server's process runs."""
@@ -116,6 +128,20 @@ class Portal:
     def connect(self, *, receive_buffer: int | None = None) -> Wire:
         """A connection of one's own."""
         return connect(self.address, receive_buffer=receive_buffer)
+
+    @contextmanager
+    def visit(self) -> Iterator[Callable[[bytes], Message]]:
+        """Send request after request, on one connection where the server keeps it."""
+        if not self.expected.keep_alive:
+            yield self.exchange
+            return
+        with self.connect() as client:
+
+            def send(raw: bytes) -> Message:
+                client.send(raw)
+                return client.answer(to=raw.split(b" ", 1)[0].decode("latin-1"))
+
+            yield send
 
     def exchange(self, raw: bytes, *, to: str | None = None) -> Message:
         """Send exactly these bytes; the whole answer."""
@@ -137,7 +163,9 @@ class Portal:
     def control(self, do: str, **arguments: Any) -> Any:
         """See `portal.Control`."""
         asked = json.dumps({"do": do, **arguments}).encode()
-        answer = self.request("POST", CONTROL, body=asked, key=None)
+        whole = "stripped" not in self.expected.mounts
+        path = self.root + CONTROL if whole else CONTROL
+        answer = self.request("POST", path, body=asked, key=None)
         assert answer.status == 200, answer
         return json.loads(answer.body)
 
@@ -156,7 +184,8 @@ class Portal:
         id = id or str(uuid.uuid4())
         self.control("register", service=service, id=id, upstream=url, **options)
         prefix = {"": "", "v1": "/v1/public"}.get(via, f"/{via}")
-        return Site(self, service, id, prefix, "" if via == "mounted" else via)
+        counted = "" if via.startswith("mounted") else via
+        return Site(self, service, id, prefix, counted)
 
     def settled(self, within: float = 2.0) -> dict[str, Any]:
         """The state of the process, once nothing is in flight any more."""

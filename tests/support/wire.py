@@ -227,7 +227,11 @@ def connect(address: tuple[str, int], *, receive_buffer: int | None = None) -> W
     if receive_buffer is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     sock.settimeout(PATIENCE)
-    sock.connect(address)
+    try:
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        raise
     return Wire(sock)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from session_proxy_middleware import MemoryStore, SessionProxy
 from session_proxy_middleware.asgi import SessionProxyMiddleware
-from session_proxy_middleware.asgi_client import LOOK_EVERY
+from session_proxy_middleware.asgi_client import LOOK_EVERY, Client, Lookout, Message
 from session_proxy_middleware.errors import ConnectFailed
 from session_proxy_middleware.interfaces import AsyncUpload
 from session_proxy_middleware.models import Headers, Outbound
+from session_proxy_middleware.rules.body import BodyMeter
+from tests.unit.values import a_session
 
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
 PATH = f"/svc/sessions/{SESSION}/x"
@@ -118,3 +120,19 @@ def test_two_loops_at_once_leave_no_watchers_of_finished_requests() -> None:
     for thread in threads:
         thread.join(30)
     assert left == [1, 1]
+
+
+def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
+    """granian says that nothing more comes with an empty message of its own: waited
+    for, it would be later than the answer, and cost the connection's reuse."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"hello", "more_body": True}
+
+    async def upload() -> bool:
+        lookout = Lookout(asyncio.get_running_loop(), 1.0, None)
+        client = Client(receive, BodyMeter(5, None), lookout, a_session())
+        assert await client.read() == b"hello"
+        return client.ended
+
+    assert asyncio.run(upload())

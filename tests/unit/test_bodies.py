@@ -22,6 +22,17 @@ def test_a_body_of_the_declared_length_is_counted(pieces: list[bytes]) -> None:
     assert meter.received == total
 
 
+def test_a_body_is_whole_when_all_that_was_declared_has_come() -> None:
+    meter = BodyMeter(5, None)
+    meter.count(b"1234", False)
+    assert not meter.whole
+    meter.count(b"5", False)
+    assert meter.whole
+    unknown = BodyMeter(None, None)
+    unknown.count(b"12345", False)
+    assert not unknown.whole
+
+
 def test_a_body_over_the_limit_is_told_at_the_first_byte_too_many() -> None:
     meter = BodyMeter(None, 5)
     meter.count(b"12345", False)

@@ -8,11 +8,23 @@ from collections.abc import Iterator
 import pytest
 
 from session_proxy_middleware import Limits
-from session_proxy_middleware.errors import ClientDisconnected, UpstreamUnreachable
+from session_proxy_middleware.errors import (
+    ClientDisconnected,
+    RequestTimeout,
+    UpstreamUnreachable,
+)
 from session_proxy_middleware.exchange import FindSession, Flow, RoundTrip, exchange
 from session_proxy_middleware.models import Ending, Reply
 from tests.unit.test_exchange_order import Head, World
-from tests.unit.values import ID, SECRET, a_proxy, a_request, a_session, keyed
+from tests.unit.values import (
+    ID,
+    KEY_FIELD,
+    SECRET,
+    a_proxy,
+    a_request,
+    a_session,
+    keyed,
+)
 
 COMPLETED = Ending("completed", 10, 20, 0.0123, 0.0456)
 
@@ -280,3 +292,22 @@ def test_the_session_that_is_asked_is_the_one_that_was_found() -> None:
     assert isinstance(trip, RoundTrip)
     assert trip.outbound.target == b"/base/x%2Fy?a=1"
     assert trip.outbound.session is session
+
+
+@pytest.mark.parametrize("received", [b"", b"hello"])
+def test_a_body_of_which_nothing_came_may_have_been_read_outside(
+    records: pytest.LogCaptureFixture, received: bytes
+) -> None:
+    request = a_request(method="POST", headers=[KEY_FIELD, (b"content-length", b"9")])
+    flow = exchange(request, a_proxy())
+    world = World()
+    step = next(flow)
+    while not isinstance(step, RoundTrip):
+        step = flow.send(world.answers[type(step)])
+    assert step.meter is not None
+    step.meter.count(received, ended=False)
+    reply = flow.throw(RequestTimeout("stalled"))
+    assert isinstance(reply, Reply)
+    assert reply.status == 408
+    assert ("mount the proxy outermost" in records.text) is (received == b"")
+    finish(flow)

@@ -285,6 +285,14 @@ def test_append_keeps_and_extends_what_a_front_proxy_said() -> None:
         assert values(headers, name) == [value]
 
 
+@pytest.mark.parametrize("said", ["192.0.2.7", "198.51.100.1,192.0.2.7"])
+def test_append_says_a_client_once_that_the_server_took_from_the_field(
+    said: str,
+) -> None:
+    headers = sent_headers((b"x-forwarded-for", said.encode()), forwarded="append")
+    assert values(headers, b"x-forwarded-for") == [said.encode()]
+
+
 @pytest.mark.parametrize(
     ("client", "node"),
     [(None, b"for=unknown"), ("2001:db8::1", b'for="[2001:db8::1]"')],

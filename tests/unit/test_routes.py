@@ -212,3 +212,37 @@ def test_so_many_sessions_may_have_been_seen() -> None:
         route = matcher(path, path.encode())
         assert route is not None
         assert route.session_id == id
+
+
+@pytest.mark.parametrize("authority", ["portal.test", "trap.test:80", "", "a@b"])
+@pytest.mark.parametrize("given_raw", [True, False])
+def test_the_absolute_form_is_its_path(authority: str, given_raw: bool) -> None:
+    """RFC 9112 §3.2.2: a server must accept it; some hand it on as the path."""
+    path = f"http://{authority}/bot/sessions/{ID}/a b"
+    raw = path.replace(" ", "%20").encode() if given_raw else None
+    route = BARE(path, raw)
+    assert route is not None
+    assert route.target == b"/a%20b"
+    assert route.public == f"/bot/sessions/{ID}".encode()
+    assert PREFIXED(path, raw) is None
+
+
+def test_a_path_with_a_scheme_in_it_is_no_absolute_form() -> None:
+    path = f"/http://x/bot/sessions/{ID}/x"
+    assert BARE(path, path.encode()) is None
+    route = BARE(f"/bot/sessions/{ID}/http://x/y", None)
+    assert route is not None
+    assert route.target == b"/http://x/y"
+
+
+@pytest.mark.parametrize("slash", ["%2F", "%2f"])
+def test_a_server_may_leave_an_encoded_slash_as_it_is(slash: str) -> None:
+    """cheroot does, and decodes the rest: the spelling that was sent still counts."""
+    raw = f"/bot/sessions/{ID}/a%20b{slash}%2e%2e{slash}c".encode()
+    path = f"/bot/sessions/{ID}/a b%2F..%2Fc"
+    route = BARE(path, raw)
+    assert route is not None
+    assert route.target == f"/a%20b{slash}%2e%2e{slash}c".encode()
+    rewritten = BARE(path.replace("..", "d"), raw)
+    assert rewritten is not None
+    assert rewritten.target == b"/a%20b%252Fd%252Fc"

@@ -21,6 +21,11 @@ class BodyMeter:
         self._upgrade = upgrade
         self.received = 0
 
+    @property
+    def whole(self) -> bool:
+        """Whether all that was declared has come."""
+        return self.received == self._declared
+
     def count(self, data: bytes, ended: bool) -> None:
         """Add a piece; `ended` says that it is the last.
 

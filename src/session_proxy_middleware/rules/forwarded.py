@@ -57,7 +57,7 @@ def _extended(
         theirs[name] = theirs[name] + b", " + value if name in theirs else value
     for name, value in added:
         if name == b"x-forwarded-for" and name in theirs:
-            theirs[name] += b", " + value
+            theirs[name] = _with_client(theirs[name], value)
         elif name == b"x-forwarded-prefix" and name in theirs:
             theirs[name] = theirs[name].rstrip(b"/") + value
         else:
@@ -65,6 +65,13 @@ def _extended(
     if b"forwarded" in theirs:
         theirs[b"forwarded"] += b", " + _element(request, host)
     return list(theirs.items())
+
+
+def _with_client(theirs: bytes, client: bytes) -> bytes:
+    """The list with the client at its end, once: a server that believes the field
+    itself tells the last address of it as the client's."""
+    last = theirs.rpartition(b",")[2].strip()
+    return theirs if last == client else theirs + b", " + client
 
 
 def _element(request: Request, host: bytes | None) -> bytes:

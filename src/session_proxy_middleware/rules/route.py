@@ -13,6 +13,7 @@ UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 _UUID = re.compile(UUID)
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
+_SLASH = re.compile("%2[Ff]")
 # RFC 3986 §3.3: what a path may hold without being encoded.
 _PATH_SAFE = "/-._~!$&'()*+,;=:@"
 
@@ -37,8 +38,21 @@ def agrees(raw_path: bytes, path: str) -> bool:
     raw = raw_path.decode("latin-1")
     if raw == path:
         return True
-    left = _BEYOND_ASCII.sub("", unquote(raw, errors="replace"))
-    return left == _BEYOND_ASCII.sub("", path)
+    right = _BEYOND_ASCII.sub("", path)
+    if _BEYOND_ASCII.sub("", unquote(raw, errors="replace")) == right:
+        return True
+    # cheroot leaves an encoded slash as it is, so that it never parts segments.
+    left = "%2F".join(unquote(each, errors="replace") for each in _SLASH.split(raw))
+    return _BEYOND_ASCII.sub("", left) == right
+
+
+def origin_form(target: str) -> str:
+    """The path of an absolute-form target (RFC 9112 §3.2.2), which some servers hand
+    on as the path: its authority decides nothing. Any other target as it is."""
+    scheme, mark, rest = target.partition("://")
+    if not mark or "/" in scheme:
+        return target
+    return "/" + rest.partition("/")[2]
 
 
 _MARK = b"/sessions/"
@@ -130,6 +144,9 @@ class RouteMatcher:
     def _closer(
         self, path: str, raw_path: bytes | None, root_path: str
     ) -> Route | None:
+        path = origin_form(path)
+        if raw_path is not None:
+            raw_path = origin_form(raw_path.decode("latin-1")).encode("latin-1")
         root = root_path.encode("utf-8", "surrogateescape")
         if raw_path is None or (
             not agrees(raw_path, path)
