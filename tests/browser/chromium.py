@@ -80,14 +80,18 @@ def chromium() -> Iterator[Chromium]:
     command = [driver, "--port=0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            url = f"http://127.0.0.1:{_port(process)}/session/"
-            with httpx.Client(base_url=url, timeout=PATIENCE) as client:
-                body = {"capabilities": {"alwaysMatch": wanted}}
-                reply = client.post(url.rstrip("/"), json=body)
+            sessions = f"http://127.0.0.1:{_port(process)}/session"
+            body = {"capabilities": {"alwaysMatch": wanted}}
+            reply = httpx.post(sessions, json=body, timeout=PATIENCE)
+            assert reply.is_success, reply.text
+            session = f"{sessions}/{reply.json()['value']['sessionId']}"
+            try:
+                with httpx.Client(base_url=session, timeout=PATIENCE) as client:
+                    yield Chromium(client)
+            finally:
+                # The driver does not take the browser with it.
+                reply = httpx.delete(session, timeout=PATIENCE)
                 assert reply.is_success, reply.text
-                client.base_url = httpx.URL(url + reply.json()["value"]["sessionId"])
-                yield Chromium(client)
-                client.delete("")
         finally:
             process.terminate()
 

@@ -2,7 +2,8 @@
 
 Alone, `pytest` runs the whole on the two of `WHOLE` and what is marked `everywhere`
 on the others. `--servers=others` runs the whole on those, `--servers=all` on every
-one, and names separated by commas on them.
+one, and names separated by commas on them. What is marked `engine` is between the
+proxy and its sessions, whatever the server: `WHOLE` is enough for it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif not asked:
         everywhere = metafunc.definition.get_closest_marker("everywhere")
         names = list(EXPECTED if everywhere else WHOLE)
+    elif metafunc.definition.get_closest_marker("engine") is not None:
+        names = [name for name in names if name in WHOLE]
     if fixture == "portal":
         metafunc.parametrize(fixture, names, indirect=True, scope="session")
     else:  # The test starts it itself.
@@ -61,8 +64,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _replaced(item: pytest.Item) -> bool:
     if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
         return False
-    server = item.callspec.params.get("portal")
-    if not isinstance(server, str) or item.get_closest_marker("instead") is not None:
+    params = item.callspec.params
+    if not {"portal", "server"} & set(params):
+        return False
+    server = params.get("portal", params.get("server"))
+    if not isinstance(server, str):
+        return True  # Not meant for any of the servers that were asked for.
+    if item.get_closest_marker("instead") is not None:
         return False
     return replaced(server, item.originalname, item.callspec.id)
 

@@ -7,12 +7,16 @@ import threading
 import time
 import uuid
 
+import pytest
+
 from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn, answering, response
 from ..support.wire import PATIENCE, Message
 from .conftest import Serve
+
+pytestmark = pytest.mark.engine
 
 NOT_YET = response(status="503 Service Unavailable")
 
