@@ -1,8 +1,8 @@
 """Every server, by one fixture.
 
 Alone, `pytest` runs the whole on the two of `WHOLE` and what is marked `everywhere`
-on the others. `--servers=others` runs the whole on those, `--servers=all` on every
-one, and names separated by commas on them. What is marked `engine` is between the
+on the others. `--servers=rest` runs what that leaves out, `--servers=all` the whole on
+every one, and names separated by commas on them. What is marked `engine` is between the
 proxy and its sessions, whatever the server: `WHOLE` is enough for it.
 """
 
@@ -25,9 +25,7 @@ WHOLE = ("uvicorn", "gunicorn")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which servers the whole of the contract is tried on."""
-    parser.addoption(
-        "--servers", default="", help="all, others, or names between commas"
-    )
+    parser.addoption("--servers", default="", help="all, rest, or names between commas")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -37,14 +35,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     asked: str = metafunc.config.getoption("--servers", default="")
     names = [*filter(None, asked.split(","))]
-    if asked in ("all", "others"):
-        names = [each for each in EXPECTED if asked == "all" or each not in WHOLE]
+    if asked == "all":
+        names = list(EXPECTED)
+    elif asked == "rest":
+        names = [each for each in EXPECTED if each not in WHOLE]
     if unknown := set(names) - set(EXPECTED):
         raise pytest.UsageError(f"--servers: no {unknown}, but {', '.join(EXPECTED)}")
     instead = metafunc.definition.get_closest_marker("instead")
     if instead is not None:
         meant = INSTEAD[instead.args[0]].servers
         names = [name for name in meant if name in names or not asked]
+        if asked == "rest":
+            names = []
+    elif asked == "rest" and metafunc.definition.get_closest_marker("everywhere"):
+        names = []
     elif not asked:
         everywhere = metafunc.definition.get_closest_marker("everywhere")
         names = list(EXPECTED if everywhere else WHOLE)

@@ -20,6 +20,8 @@ from ..support.upstream import Conn, Play
 from ..support.wire import PATIENCE, Wire, chunked
 from .conftest import Serve
 
+pytestmark = pytest.mark.engine
+
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 FIELDS = {

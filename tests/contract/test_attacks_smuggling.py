@@ -15,6 +15,8 @@ from ..support.upstream import Upstream
 from ..support.wire import Broken
 from .conftest import Serve
 
+pytestmark = pytest.mark.engine
+
 HIDDEN = b"/hidden"
 PATIENCE = 0.2
 """Seconds for an answer. A server that still waits for a body gives none."""

@@ -12,6 +12,8 @@ from ..support.upstream import Conn, answering, response
 from ..support.wire import Message, chunked
 from .conftest import Serve
 
+pytestmark = pytest.mark.engine
+
 VIA = ["", "httpx"]
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 PARTS = (

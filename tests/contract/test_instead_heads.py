@@ -47,7 +47,7 @@ SOME: Fields = [
 
 @instead("groups_equal_fields")
 def test_groups_equal_fields(portal: Portal, serve: Serve) -> None:
-    site = portal.mount(serve(answering(response(b"ok", headers=SOME))))
+    site = portal.mount(serve(answering(response(b"ok", headers=SOME))), via="open")
     answer = site.request()
     theirs = by_name(answer.headers)
     for name, values in by_name(SOME).items():
