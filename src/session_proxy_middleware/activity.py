@@ -49,7 +49,12 @@ class Activity:
             if self.due:
                 return
             self.due = True
-        threading.Thread(target=self._run, name="session-proxy", daemon=True).start()
+        thread = threading.Thread(target=self._run, name="session-proxy", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # There may be no more threads: later, then.
+            self.due = False
+            log.debug("last activity is not written: %s", error)
 
     def flush(self) -> None:
         """Write what has been noted. What can't be written is lost, which does no

@@ -92,8 +92,10 @@ class Client:
         self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        while (await self._receive())["type"] != "http.disconnect":  # noqa: ASYNC110
+            # Servers wait until it leaves. What replays a body that it has read may
+            # answer at once, and for ever: the loop must turn all the same.
+            await asyncio.sleep(LOOK_EVERY)
         self._interrupt("client_disconnected")
 
     def _look(self, idle: float) -> None:

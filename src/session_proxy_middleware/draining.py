@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import math
 import signal
 import threading
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import ConfigError
+from .options import LONGEST
 
 
 class Drain:
@@ -20,14 +20,14 @@ class Drain:
     thread and from a signal handler, which may interrupt anything: it takes no lock.
 
     Raises:
-        ConfigError: `seconds` is no number from 0 up.
+        ConfigError: `seconds` is no number from 0 up to a year.
     """
 
     def __init__(self, seconds: float) -> None:
         number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-        if not number or not math.isfinite(seconds) or seconds < 0:
+        if not number or not 0 <= seconds <= LONGEST:
             raise ConfigError(
-                f"drain must be a number of seconds from 0 up, not {seconds!r}"
+                f"drain must be seconds from 0 up to a year, not {seconds!r}"
             )
         self.seconds = seconds
         self.begun = False

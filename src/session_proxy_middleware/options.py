@@ -9,6 +9,9 @@ from dataclasses import dataclass, fields
 
 from .errors import METHODS, ConfigError
 
+LONGEST = 31_622_400.0
+"""Seconds: a year. Not every clock can wait longer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
@@ -20,7 +23,7 @@ class Timeouts:
     - `total`: for the whole request; None for no bound.
 
     Raises:
-        ConfigError: a value is not a positive, finite number.
+        ConfigError: a value is not a positive number, of a year at most.
     """
 
     connect: float = 3.0
@@ -36,8 +39,7 @@ class Timeouts:
             positive = (
                 isinstance(value, int | float)
                 and not isinstance(value, bool)
-                and math.isfinite(value)
-                and value > 0
+                and 0 < value <= LONGEST
             )
             if not positive:
                 also = ", or None" if item.name == "total" else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import random
 import re
@@ -17,7 +16,7 @@ from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import CORS, Caching, Limits, Timeouts
+from .options import CORS, LONGEST, Caching, Limits, Timeouts
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.networks import Networks
@@ -265,8 +264,10 @@ class SessionProxy:
 
 def _seconds(option: str, value: float) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value < 0:
-        raise ConfigError(f"{option} must be seconds from 0 up, not {value!r}")
+    if not number or not 0 <= value <= LONGEST:
+        raise ConfigError(
+            f"{option} must be seconds from 0 up to a year, not {value!r}"
+        )
     return float(value)
 
 

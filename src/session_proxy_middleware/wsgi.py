@@ -38,12 +38,15 @@ class SessionProxyMiddleware:
     reaches the application as the very same objects. Mount it outermost.
 
     Raises:
-        ConfigError: `proxy` is no `SessionProxy`, or its transport is not sync.
+        ConfigError: `app` is no application, `proxy` is no `SessionProxy`, or its
+            transport is not sync.
     """
 
     def __init__(self, app: WSGIApp, proxy: SessionProxy) -> None:
         if not isinstance(proxy, SessionProxy):
             raise ConfigError(f"proxy must be a SessionProxy(...), not {proxy!r}")
+        if not callable(app):
+            raise ConfigError(f"app must be the application to wrap, not {app!r}")
         self._app = app
         self._proxy = proxy
         self._match = proxy.match

@@ -103,7 +103,7 @@ class Client:
         ended = not data
         if self._left is not None:
             self._left -= len(data)
-            if not data and self.received:
+            if not data and (self.received or self._gone()):
                 raise ClientDisconnected("in the middle of its upload")
             ended = ended or self._left <= 0
         if self._meter is not None:
@@ -111,6 +111,9 @@ class Client:
         self.ended = ended
         self.flowed()
         return data
+
+    def _gone(self) -> bool:
+        return self.departure is not None and self.departure.gone()
 
     def departed(self, total: float) -> Ending:
         """What is known of a request whose client left before its reply. `total`:

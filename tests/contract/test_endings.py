@@ -338,3 +338,19 @@ def test_an_answer_that_waits_for_no_body_passes_at_once(
         answer = client.response_head()
     assert answer.status == 403
     assert not answer.ours
+
+
+@pytest.mark.engine
+def test_a_client_that_leaves_before_its_upload_begins_is_nobodys_mistake(
+    portal: Portal, serve: Serve
+) -> None:
+    site = portal.mount(serve(silent))
+    logged = len(portal.log)
+    raw = site.raw("POST", "/x", [(b"Content-Length", b"100")])
+    with portal.connect() as client:
+        client.send(raw)
+        while not site.in_flight():
+            pass
+    assert site.idle()
+    assert "Traceback" not in portal.log[logged:]
+    assert "middleware" not in portal.log[logged:]

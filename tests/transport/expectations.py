@@ -32,6 +32,8 @@ class Expected:
       given up in time. The same reason.
     - `broken_head`: what is raised for a head that ends half-way. httpcore tells
       it in the words it has for no answer at all.
+    - `sees_cut_tls`: tells a TLS connection that was closed from one that was cut.
+      What httpx's transports stand on hides the difference.
     - `unix`: reaches `unix://` sessions. An httpx transport is bound to one socket
       when it is made, not when it is called.
     """
@@ -43,11 +45,16 @@ class Expected:
     bounds_total: bool = True
     bounds_head: bool = True
     broken_head: type[ProxyError] = UpstreamProtocolError
+    sees_cut_tls: bool = True
     unix: bool = True
 
 
 _ASYNC_HTTPX = Expected(
-    reuses=False, answers_early=False, broken_head=UpstreamUnreachable, unix=False
+    reuses=False,
+    answers_early=False,
+    broken_head=UpstreamUnreachable,
+    sees_cut_tls=False,
+    unix=False,
 )
 _HTTPX = Expected(
     reuses=False,
@@ -57,6 +64,7 @@ _HTTPX = Expected(
     bounds_total=False,
     bounds_head=False,
     broken_head=UpstreamUnreachable,
+    sees_cut_tls=False,
     unix=False,
 )
 

@@ -126,3 +126,32 @@ def test_a_large_response_over_tls_arrives_whole(
     driver = open_with(ssl_context=client_context)
     session = session_at(serve(script, ssl_context=server_context).url)
     assert driver.get(get(session)) == bytes(3 << 20)
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["closed", "cut"])
+def test_only_a_close_that_tls_tells_ends_a_body_without_a_length(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    said: bool,
+) -> None:
+    """RFC 9112 §9.8: anybody on the way can end a TCP connection."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\nabc")
+        if said:
+            peer.close()
+        else:
+            peer.sock.close()
+
+    driver = open_with(ssl_context=client_context)
+    session = session_at(serve(script, ssl_context=server_context).url)
+    answer = driver.send(get(session))
+    if said or not driver.expected.sees_cut_tls:
+        assert answer.body() == b"abc"
+    else:
+        with pytest.raises(ResponseTruncated):
+            answer.body()
+    answer.close()

@@ -105,3 +105,15 @@ def test_a_child_process_writes_for_itself() -> None:
         os._exit(0 if not activity.due else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert activity.due
+
+
+def test_a_thread_that_cannot_start_costs_the_request_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    activity = Activity(Written(), keys=True)
+    monkeypatch.setattr(threading.Thread, "start", full)
+    activity.begin()
+    assert not activity.due  # The next note tries again.

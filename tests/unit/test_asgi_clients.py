@@ -136,3 +136,23 @@ def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
         return client.ended
 
     assert asyncio.run(upload())
+
+
+def test_a_receive_that_answers_at_once_does_not_stop_the_loop() -> None:
+    """As of a middleware that has read the body and replays it, for ever."""
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def watching() -> None:
+        lookout = Lookout(asyncio.get_running_loop(), 1.0, None)
+        client = Client(receive, None, lookout, a_session())
+        client.watch()
+        await asyncio.sleep(4 * LOOK_EVERY)
+        client.close()
+
+    asyncio.run(watching())
+    assert 1 < asked < 8

@@ -180,7 +180,10 @@ def test_what_browsers_keep_no_cookie_of_is_left_out(value: bytes) -> None:
         (b"=sid", b"=sid"),
         (b"=a=b", b"=a=b"),
         (b"sid=", b"sid="),
-        (b'sid="a b, c"', b'sid="a b, c"'),
+        # A comma is a server's, which joined two fields: those of values are spelled
+        # so that none is left, and come back as they were.
+        (b'sid="a b, c"', b'sid="a b%2C c"'),
+        (b"sid=100%2C", b"sid=100%252C"),
         (b" sid = a=b ", b"sid=a=b"),
         (b"caf\xe9=\xff\t1", b"caf\xe9=\xff\t1"),
     ],
@@ -383,3 +386,13 @@ def test_an_authenticator_sees_every_cookie() -> None:
 def test_any_other_way_with_cookies_is_refused(value: object) -> None:
     with pytest.raises(ConfigError, match="cookies must be one of isolate, drop, for"):
         a_proxy(cookies=value)
+
+
+@pytest.mark.parametrize(
+    "value", [b"a=1,b=2", b'{"x":1, "y":2, z=3}', b"100%", b"%2C", b"%252C,%25", b"%"]
+)
+def test_a_value_comes_back_as_it_was_set(value: bytes) -> None:
+    out = given_out(b"sid=" + value)
+    assert out is not None
+    pair = out.partition(b";")[0]
+    assert restored([b"theme=dark; " + pair], a_session()) == b"sid=" + value

@@ -26,9 +26,11 @@ def told(drain: Drain) -> threading.Event:
     return event
 
 
-@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), "3", None, True])
+@pytest.mark.parametrize(
+    "seconds", [-1, float("inf"), float("nan"), "3", None, True, 1e12, 10**400]
+)
 def test_a_time_that_is_none_is_refused(seconds: Any) -> None:
-    with pytest.raises(ConfigError, match="drain must be a number of seconds"):
+    with pytest.raises(ConfigError, match="drain must be seconds"):
         a_proxy(drain=seconds)
 
 

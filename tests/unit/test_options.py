@@ -26,7 +26,7 @@ from session_proxy_middleware.upstream.httpx_transport import (
 )
 from tests.unit.values import a_proxy
 
-NO_TIMES = [0, -1, math.inf, math.nan, "3", True, None, [1]]
+NO_TIMES = [0, -1, math.inf, math.nan, "3", True, None, [1, 1e10, 10**400]]
 NO_COUNTS = [0, -1, 1.5, "3", True, [1]]
 
 

@@ -104,6 +104,7 @@ def test_every_final_status_is_the_sessions_own(status: int) -> None:
         ("http://10.0.3.7:8080", b"../x", b"../x"),
         ("http://10.0.3.7:8080", b"?a=1", b"?a=1"),
         ("http://10.0.3.7:8080", b"", b""),
+        ("http://10.0.3.7:8080", b"http:10.0.3.7:8080/x", PUBLIC + b"/x"),
         ("http://10.0.3.7:8080", b"http://10.0.3.7:8080/x", PUBLIC + b"/x"),
         # What browsers take for the same.
         ("http://10.0.3.7:8080", b"///10.0.3.7:8080/x", PUBLIC + b"/x"),

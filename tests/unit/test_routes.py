@@ -171,6 +171,8 @@ def test_without_a_raw_path_the_decoded_one_is_quoted() -> None:
         "/a?",
         "/a#",
         "/a\\b",
+        "/a//b",
+        "/a\x00b",
         "/../x",
         "/./x",
         None,

@@ -96,7 +96,7 @@ def isolated(value: bytes, session: Session, route: Route) -> bytes | None:
     if path is None or b";" in path or _CONTROL.search(path):
         return None
     held = b"__Secure-" if promises else b""
-    cookie = b"%b%b%b=%b" % (held, mark(session), name, content)
+    cookie = b"%b%b%b=%b" % (held, mark(session), name, _without_comma(content))
     return b"; ".join((cookie, b"Path=" + path, *kept, _LAST))
 
 
@@ -122,9 +122,15 @@ def restored(values: Iterable[bytes], session: Session) -> bytes:
             foreign = _JOINED.search(content)
             if foreign is not None:
                 content = content[: foreign.start()]
+            content = content.replace(b"%2C", b",").replace(b"%25", b"%")
             if bool(_promises(name or content)) is held:
                 found.append(name + b"=" + content if name else content)
     return b"; ".join(found)
+
+
+def _without_comma(content: bytes) -> bytes:
+    """So spelled that a comma can only be a server's, which joined two fields."""
+    return content.replace(b"%", b"%25").replace(b",", b"%2C")
 
 
 # rfc6265bis §4.1.3, and `__Http-`, which asks for HttpOnly as well. Case does not

@@ -17,7 +17,9 @@ _NOT_OURS = HOP_BY_HOP | {
     b"content-type",
     b"cookie",
     b"expect",
+    b"forwarded",
     b"host",
+    b"origin",
     b"via",
     b"x-request-id",
 }
@@ -84,7 +86,11 @@ class HeaderPolicy:
         isolation.checked(self.isolation)
         name = self.session_id_header
         token = isinstance(name, str) and re.fullmatch("[a-zA-Z0-9-]+", name)
-        if not token or name.lower().encode() in _NOT_OURS:
+        taken = token and (
+            name.lower().encode() in _NOT_OURS
+            or name.lower().startswith("x-forwarded-")
+        )
+        if not token or taken:
             raise ConfigError(
                 "session_id_header must be a header name of one's own, like "
                 f"'x-daily-session-id', not {name!r}"

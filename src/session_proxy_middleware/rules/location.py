@@ -7,9 +7,9 @@ import re
 from ..models import Origin, Session
 
 # scheme and authority of an absolute URL, or the authority of `//host/path`. Browsers
-# take a backslash for a slash, and more of them for two (URL Standard, "special
-# authority ignore slashes state").
-_ABSOLUTE = re.compile(rb"(?:(https?):)?[/\\]{2,}([^/\\?#]*)", re.IGNORECASE)
+# take a backslash for a slash, and none or many of them for two (URL Standard,
+# "special authority ignore slashes state").
+_ABSOLUTE = re.compile(rb"(?:(https?):[/\\]*|[/\\]{2,})([^/\\?#]*)", re.IGNORECASE)
 _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 _PORT = re.compile(rb"(.*?)(?::([0-9]{0,5}))?", re.DOTALL)
 

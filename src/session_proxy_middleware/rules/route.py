@@ -81,7 +81,9 @@ class RouteMatcher:
                 "prefix must be empty or start with '/' and not end with one, "
                 f"like '/v1/public', not {prefix!r}"
             )
-        if set(prefix.split("/")) & {".", ".."} or re.search(r"[%?#\\\s]", prefix):
+        if set(prefix.split("/")) & {".", ".."} or re.search(
+            r"[%?#\\\s\x00-\x1f\x7f]|//", prefix
+        ):
             raise ConfigError(
                 "prefix must be a plain decoded path without '%', '?', '#', '\\', "
                 f"spaces or dot segments, not {prefix!r}"

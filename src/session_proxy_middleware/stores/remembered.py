@@ -80,8 +80,7 @@ class Remembered(Generic[Name, Value]):
             self._land(name, flight)
             flight.set_exception(error)
             raise
-        if self._land(name, flight):
-            self._keep(name, value)
+        self._land(name, flight, keep=value)
         flight.set_result(value)
         return value
 
@@ -124,40 +123,53 @@ class Remembered(Generic[Name, Value]):
         tasks: dict[asyncio.AbstractEventLoop, asyncio.Task[Value | None]],
     ) -> Value | None:
         loop = asyncio.get_running_loop()
+        value: Any = UNKNOWN
+        old: Value | None = None
         try:
             value = await self._aask(name)
         finally:
             with self._lock:
                 del tasks[loop]
-                current = self._tasks.get(name) is tasks
-                if current and not tasks:
-                    del self._tasks[name]
-        if current:
-            self._keep(name, value)
-        return value
+                if self._tasks.get(name) is tasks:
+                    if not tasks:
+                        del self._tasks[name]
+                    old = self._put(name, value)
+        self._tell(old, value)
+        found: Value | None = value
+        return found
 
-    def _land(self, name: Name, flight: Future[Value | None]) -> bool:
-        """Whether nobody has dropped the name since the flight began."""
+    def _land(
+        self, name: Name, flight: Future[Value | None], *, keep: Any = UNKNOWN
+    ) -> None:
+        """The flight is over. What it brought is kept unless somebody has dropped the
+        name since it began: looked at and kept under one lock, or a drop in between
+        would be undone."""
+        old: Value | None = None
         with self._lock:
-            current = self._flights.get(name) is flight
-            if current:
+            if self._flights.get(name) is flight:
                 del self._flights[name]
-            return current
+                old = self._put(name, keep)
+        self._tell(old, keep)
 
-    def _keep(self, name: Name, value: Value | None) -> None:
-        with self._lock:
-            # Taken out first, so that a dictionary's order is the order of age.
-            old = self._found.pop(name, None)
-            self._absent.pop(name, None)
-            if value is None:
-                if self._absent_for:
-                    _bounded(self._absent, self._entries)
-                    self._absent[name] = monotonic() + self._absent_for
-            elif (lasts := self._lasts(value)) > 0:
-                _bounded(self._found, self._entries)
-                self._found[name] = value, monotonic() + lasts
+    def _put(self, name: Name, value: Any) -> Value | None:
+        """Keep an answer, under the lock. Answers what was kept before."""
+        if value is UNKNOWN:
+            return None
+        # Taken out first, so that a dictionary's order is the order of age.
+        old = self._found.pop(name, None)
+        self._absent.pop(name, None)
+        if value is None:
+            if self._absent_for:
+                _bounded(self._absent, self._entries)
+                self._absent[name] = monotonic() + self._absent_for
+        elif (lasts := self._lasts(value)) > 0:
+            _bounded(self._found, self._entries)
+            self._found[name] = value, monotonic() + lasts
+        return None if old is None else old[0]
+
+    def _tell(self, old: Value | None, value: Any) -> None:
         if old is not None and self._replaced is not None:
-            self._replaced(old[0], value)
+            self._replaced(old, value)
 
 
 def _bounded(entries: dict[Name, Value], most: int) -> None:

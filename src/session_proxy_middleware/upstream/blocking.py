@@ -147,7 +147,10 @@ class HTTP11Transport:
             if origin.scheme == "https":
                 context = self._ssl_context or default_context()
                 sock.settimeout(_left(last_moment))
-                sock = context.wrap_socket(sock, server_hostname=origin.host)
+                # An end without TLS's own closure is no end (RFC 9112 §9.8).
+                sock = context.wrap_socket(
+                    sock, server_hostname=origin.host, suppress_ragged_eofs=False
+                )
             sock.setblocking(False)
         except TimeoutError as error:
             _close(sock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import ssl
 from collections.abc import Callable, Generator
 from contextvars import Context
 from time import monotonic
@@ -354,7 +355,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         detail = f"{self.pool_key[0]} closed the connection"
         try:
-            self._reader.eof(clean=exc is None)
+            self._reader.eof(clean=exc is None and self._closed())
         except h1.Truncated:
             if response.head:
                 error: Exception = ResponseTruncated("upstream_closed", detail)
@@ -365,6 +366,20 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(error)
         else:
             self._complete(response)
+
+    def _closed(self) -> bool:
+        """Whether the session said that it closed: over TLS the end of the stream alone
+        is no end, since anybody on the way could have cut it (RFC 9112 §9.8)."""
+        tls = self._transport.get_extra_info("ssl_object")
+        if tls is None:
+            return True
+        try:
+            tls.read(1)
+        except ssl.SSLZeroReturnError:
+            return True
+        except (ssl.SSLError, ValueError):
+            return False
+        return False
 
     def _salvage(self) -> None:
         """What the session said before it closed, when writing to it failed first:
