@@ -22,10 +22,8 @@ log = logging.getLogger("session_proxy")
 
 
 class Activity:
-    """Notes are entries in `sessions` and `keys`: one assignment each. A thread that
-    lives as long as there is something to write writes them together.
-
-    `due` says that there is such a thread; whoever notes something starts it if not.
+    """A note is an assignment or two. A thread that lives as long as there is something
+    to write writes them together; `due` says that there is one.
     """
 
     def __init__(self, store: Store, *, keys: bool, every: float = EVERY) -> None:
@@ -42,6 +40,14 @@ class Activity:
     def wanted(self) -> bool:
         """Whether the store keeps any of it."""
         return self._note_sessions is not None or self._note_keys is not None
+
+    def note(self, session: Session, key: str | None = None) -> None:
+        """Bytes have flowed: the session is in use, and so is the key."""
+        self.sessions[session.name] = session
+        if key is not None:
+            self.keys[key] = True
+        if not self.due:
+            self.begin()
 
     def begin(self) -> None:
         """Write what is noted from now on, once it is time."""

@@ -79,9 +79,7 @@ class Client:
         """Bytes have flowed: the session is in use."""
         activity = self._lookout.activity
         if activity is not None:
-            activity.sessions[self._session.name] = self._session
-            if not activity.due:
-                activity.begin()
+            activity.note(self._session)
 
     def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has

@@ -173,10 +173,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             limiter.leave(held, principal)
             activity = proxy.activity
             if activity is not None and error is None:
-                activity.sessions[held.name] = held
-                activity.keys[principal.id] = True
-                if not activity.due:
-                    activity.begin()
+                activity.note(held, principal.id)
         if access_log.isEnabledFor(logging.INFO):
             cut = "draining" if limiter.draining else "cancelled"
             _record(request, principal, status, error, ending, cut)

@@ -13,6 +13,20 @@ LONGEST = 31_622_400.0
 """Seconds: a year. Not every clock can wait longer."""
 
 
+def seconds(option: str, value: float) -> float:
+    """The value of an option that is a time and may be 0, checked.
+
+    Raises:
+        ConfigError: it is no number from 0 up to a year.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 <= value <= LONGEST:
+        raise ConfigError(
+            f"{option} must be seconds from 0 up to a year, not {value!r}"
+        )
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
     """How long to wait, in seconds.

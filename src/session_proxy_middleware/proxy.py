@@ -16,7 +16,7 @@ from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import CORS, LONGEST, Caching, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts, seconds
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.networks import Networks
@@ -146,9 +146,9 @@ class SessionProxy:
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)
-        self.draining = Drain(drain)
+        self.draining = Drain(seconds("drain", drain))
         self._chain = Chain(self.drain)
-        self.ready_wait = _seconds("ready_wait", ready_wait)
+        self.ready_wait = seconds("ready_wait", ready_wait)
         self.ready_path = _path("ready_path", ready_path)
         activity = Activity(self.store, keys=authenticate is None)
         self.activity = activity if activity.wanted else None
@@ -260,15 +260,6 @@ class SessionProxy:
             f"transport {type(given).__name__} is async: the WSGI middleware needs a "
             "sync one, like httpx.HTTPTransport()"
         )
-
-
-def _seconds(option: str, value: float) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= LONGEST:
-        raise ConfigError(
-            f"{option} must be seconds from 0 up to a year, not {value!r}"
-        )
-    return float(value)
 
 
 def _path(option: str, value: str | None) -> str | None:

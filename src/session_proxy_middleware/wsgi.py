@@ -234,9 +234,6 @@ def _target(environ: Environ) -> tuple[str, bytes | None, bytes | None]:
     script = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     path = script.encode("latin-1").decode("utf-8", "surrogateescape")
     uri: str = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
-    if not uri.startswith("/") and "://" in uri:
-        # Absolute form (RFC 9112 §3.2.2): its authority decides nothing here.
-        uri = "/" + uri.partition("://")[2].partition("/")[2]
     raw, mark, _ = uri.partition("?")
     query: str = environ.get("QUERY_STRING", "")
     return (

@@ -124,9 +124,7 @@ class Client:
         """Bytes have flowed: the session is in use."""
         activity, session = self._activity, self._session
         if activity is not None and session is not None:
-            activity.sessions[session.name] = session
-            if not activity.due:
-                activity.begin()
+            activity.note(session)
 
     def close(self) -> None:
         """The request is over: the server gets its socket back as it was."""

@@ -65,7 +65,7 @@ class AsyncHTTP11Transport:
                 while not response.head:
                     if response.error is not None:
                         raise response.error
-                    await response
+                    await response.change()
             except StaleConnection as stale:
                 if not again:
                     raise UpstreamUnreachable(str(stale)) from stale

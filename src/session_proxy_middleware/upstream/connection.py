@@ -6,8 +6,6 @@ import asyncio
 import os
 import select
 import ssl
-from collections.abc import Callable, Generator
-from contextvars import Context
 from time import monotonic
 from typing import Protocol, cast
 
@@ -18,7 +16,7 @@ from ..errors import (
     UpstreamTimeout,
 )
 from ..interfaces import AsyncUpload
-from ..models import Headers, Outbound
+from ..models import Outbound
 from ..options import Timeouts
 from . import h1
 
@@ -50,23 +48,14 @@ class Owner(Protocol):
 
 
 class Response(h1.Message):
-    """A session's response on the way: an `AsyncResponse`.
-
-    Awaited, it returns when something has changed. For that it is a future of its own
-    kind, which asyncio knows by `_asyncio_future_blocking` (`asyncio.isfuture`): one
-    that changes more than once. Whoever waits goes on in the next turn of the loop,
-    with all others whose bytes came in this one: going on at once is fewer steps, but
-    costs more (the caches are cold each time).
-    """
+    """A session's response on the way: an `AsyncResponse`."""
 
     error: Exception | None = None
     """What broke it off."""
-    _asyncio_future_blocking = False
-    _waiting: tuple[Callable[[Response], object], Context] | None = None
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: Connection) -> None:
-        self.headers: Headers = []
-        self.pieces: list[bytes] = []
+        super().__init__()
         self._loop = connection.engine.loop
         self._connection: Connection | None = connection
 
@@ -77,7 +66,7 @@ class Response(h1.Message):
                 raise self.error
             if self.complete:
                 return b""
-            await self
+            await self.change()
         data = self.take()
         if self._connection is not None:
             self._connection.resume_reading()
@@ -95,37 +84,17 @@ class Response(h1.Message):
             self.error = error
         self.changed()
 
+    def change(self) -> asyncio.Future[None]:
+        """Awaited, returns when something has changed."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
+
     def changed(self) -> None:
-        """Whoever waits goes on."""
-        waiting = self._waiting
-        if waiting is not None:
-            self._waiting = None
-            wakeup, context = waiting
-            self._loop.call_soon(wakeup, self, context=context)
-
-    # What a task asks of the future it waits for.
-
-    def __await__(self) -> Generator[Response, None, None]:
-        self._asyncio_future_blocking = True
-        yield self
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop whose tasks may wait."""
-        return self._loop
-
-    def add_done_callback(
-        self, wakeup: Callable[[Response], object], *, context: Context
-    ) -> None:
-        """A task waits from now on."""
-        self._waiting = (wakeup, context)
-
-    def cancel(self, msg: object = None) -> bool:
-        """The task is cancelled: it goes on, and finds that out itself."""
-        self.changed()
-        return False
-
-    def result(self) -> None:
-        """Nothing: what there is to know is in the attributes."""
+        """Whoever waits goes on, in the next turn of the loop: with all others whose
+        bytes came in this one, while the caches are warm."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
 
 class Connection(asyncio.BufferedProtocol):
