@@ -266,15 +266,17 @@ def _laid_out(variables: tuple[str, ...]) -> Layout:
         for key in variables
         if key.startswith("HTTP_") and key not in _TWICE
     ]
-    if len(_LAYOUTS) >= _REMEMBERED:
-        _LAYOUTS.clear()
-    _LAYOUTS[variables] = layout
+    if sum(map(len, variables)) <= _REMEMBERED_LENGTH:
+        if len(_LAYOUTS) >= _REMEMBERED:
+            _LAYOUTS.clear()
+        _LAYOUTS[variables] = layout
     return layout
 
 
 Layout = list[tuple[str, bytes]]
 _LAYOUTS: dict[tuple[str, ...], Layout] = {}
 _REMEMBERED = 256
+_REMEMBERED_LENGTH = 4096
 # Some servers give these a second time, under the name of a header.
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 

@@ -9,6 +9,7 @@ from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
 from . import cookies, cors, forwarded, isolation, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
+from .learnt import Learnt
 
 # Names that mean something else already.
 _NOT_OURS = HOP_BY_HOP | {
@@ -45,22 +46,19 @@ _RESPONSE_ACTIONS = {
     b"x-accel-buffering": _BUFFERING,
     b"x-request-id": _ID,
 }
-_MEMO = 4096
 
 
-class _Actions(dict[bytes, int]):
-    """What to do with a field of a response, by its name; learnt once a name, up to a
-    bound. No session may send a field whose name begins with one of `never`."""
+class _Actions(Learnt):
+    """What to do with a field of a response, by its name. No session may send one whose
+    name begins with one of `never`."""
 
     def __init__(self, known: dict[bytes, int], never: tuple[bytes, ...]) -> None:
         super().__init__(known)
         self._never = never
 
-    def __missing__(self, name: bytes) -> int:
-        action = _DROP if name.startswith(self._never) else _KEEP
-        if len(self) < _MEMO:
-            self[name] = action
-        return action
+    def find(self, name: bytes) -> int:
+        """See `Learnt`."""
+        return _DROP if name.startswith(self._never) else _KEEP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

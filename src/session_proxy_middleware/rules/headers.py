@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ..errors import HeadersTooLarge, MalformedHeaders
 from ..models import Block, Field, Headers, Request
+from .learnt import Learnt
 
 # RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
 HOP_BY_HOP = frozenset(
@@ -31,7 +32,6 @@ HOP_BY_HOP = frozenset(
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:~+/=@-]{1,200}")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
-_MEMO = 4096
 
 # Header sections remembered: how many at most, and how large one may be, in bytes.
 _KNOWN = 1024
@@ -242,21 +242,16 @@ class HeaderRules:
             raise MalformedHeaders("a field name that is not a token")
 
 
-class _Actions(dict[bytes, int]):
-    """What to do with a field, by its name; learnt once a name, up to a bound."""
+class _Actions(Learnt):
+    """What to do with a field, by its name."""
 
     def __init__(self, platform: bytes, cookie: int) -> None:
         super().__init__()
         self._platform = platform
         self._special = {**_SPECIAL, b"cookie": cookie}
 
-    def __missing__(self, name: bytes) -> int:
-        action = self._classify(name)
-        if len(self) < _MEMO:
-            self[name] = action
-        return action
-
-    def _classify(self, name: bytes) -> int:
+    def find(self, name: bytes) -> int:
+        """See `Learnt`."""
         if _TOKEN.fullmatch(name) is None:
             return MALFORMED
         name = name.lower()

@@ -10,6 +10,7 @@ import re
 
 from ..errors import ConfigError
 from ..models import Field, Headers
+from .learnt import Learnt
 
 MODES = ("sandbox", "off")
 
@@ -76,8 +77,6 @@ _INERT_TYPES = frozenset(
     }
 )
 _INERT_KINDS = (b"audio/", b"font/", b"image/", b"video/")
-_MEMO = 1024
-_LONGEST = 100
 
 
 def checked(mode: str) -> str:
@@ -104,16 +103,15 @@ def is_inert(content_type: bytes) -> bool:
     return essence in _INERT_TYPES or essence.endswith(b"+json")
 
 
-class _Weights(dict[bytes, int]):
+class _Weights(Learnt):
     """1 for an inert type, 2 for any other, so that the sum over an answer's
-    Content-Type fields is 1 only for one field of an inert type. Learnt once a value,
-    up to bounds: sessions choose them."""
+    Content-Type fields is 1 only for one field of an inert type."""
 
-    def __missing__(self, content_type: bytes) -> int:
-        weight = 1 if is_inert(content_type) else 2
-        if len(self) < _MEMO and len(content_type) <= _LONGEST:
-            self[content_type] = weight
-        return weight
+    most = 1024
+
+    def find(self, name: bytes) -> int:
+        """See `Learnt`."""
+        return 1 if is_inert(name) else 2
 
 
 WEIGHTS = _Weights()

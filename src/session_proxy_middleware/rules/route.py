@@ -56,7 +56,9 @@ def origin_form(target: str) -> str:
 
 
 _MARK = b"/sessions/"
+# Paths remembered: how many at most, and how long one may be, in bytes.
 _KNOWN = 4096
+_KNOWN_BYTES = 256
 
 
 class RouteMatcher:
@@ -138,9 +140,10 @@ class RouteMatcher:
         if found is None or found.end(2) != len(public):
             return None
         names = found[1].decode("latin-1"), found[2].decode("ascii").lower()
-        if len(self._known) >= _KNOWN:
-            self._known.clear()
-        self._known[public] = names
+        if len(public) <= _KNOWN_BYTES:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            self._known[public] = names
         return names
 
     def _closer(
