@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from threading import Lock
 
 from .errors import Draining, Overloaded, TooManyRequests
@@ -17,9 +18,9 @@ class Limiter:
     """
 
     def __init__(self, limits: Limits) -> None:
-        self._per_session = limits.per_session
+        self._per_session = inf if limits.per_session is None else limits.per_session
         self._per_key = limits.per_key
-        self._total = limits.total
+        self._total = inf if limits.total is None else limits.total
         self._lock = Lock()
         self._sessions: dict[str, int] = {}
         self._keys: dict[str, int] = {}
@@ -34,18 +35,17 @@ class Limiter:
             TooManyRequests: the session or the key has as many as it may.
         """
         name = session.name
-        sessions = self._sessions
         with self._lock:
             if self.draining:
                 raise Draining("shutting down")
-            if self._total is not None and self.in_flight >= self._total:
+            if self.in_flight >= self._total:
                 raise Overloaded(f"{self.in_flight} requests in flight")
-            count = sessions.get(name, 0)
-            if self._per_session is not None and count >= self._per_session:
+            count = self._sessions.get(name, 0)
+            if count >= self._per_session:
                 raise TooManyRequests(f"{count} in flight for the session")
             if self._per_key is not None:
                 self._count_key(principal.id, self._per_key)
-            sessions[name] = count + 1
+            self._sessions[name] = count + 1
             self.in_flight += 1
 
     def _count_key(self, key: str, limit: int) -> None:
@@ -56,14 +56,16 @@ class Limiter:
 
     def leave(self, session: Session, principal: Principal) -> None:
         """Give a place back."""
+        name = session.name
         with self._lock:
             self.in_flight -= 1
-            _decrease(self._sessions, session.name)
+            left = self._sessions.pop(name) - 1
+            if left:
+                self._sessions[name] = left
             if self._per_key is not None:
-                _decrease(self._keys, principal.id)
+                self._uncount_key(principal.id)
 
-
-def _decrease(counts: dict[str, int], name: str) -> None:
-    left = counts.pop(name) - 1
-    if left:
-        counts[name] = left
+    def _uncount_key(self, key: str) -> None:
+        left = self._keys.pop(key) - 1
+        if left:
+            self._keys[key] = left
