@@ -15,7 +15,7 @@ from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncat
 from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
 from .interfaces import AsyncResponse
-from .models import Ending, Reply, Request, Route
+from .models import Ending, Reply, Request
 from .opening import AwaitReady
 from .probing import AsyncProber
 from .proxy import SessionProxy
@@ -55,7 +55,9 @@ class SessionProxyMiddleware:
             authenticate = as_async(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
         idle = proxy.timeouts.idle
-        self._lookouts = PerLoop(lambda loop: Lookout(loop, idle, proxy.activity))
+        self._lookouts = PerLoop(
+            lambda loop: Lookout(loop, idle, proxy.activity, self._transport)
+        )
         proxy.draining.watch(self._break_off)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,13 +66,26 @@ class SessionProxyMiddleware:
             path = scope["path"]
             at = path.find(self._mark)
             if at >= 0 and path.find("/", at + self._reach) >= 0:
-                route = self._match(
-                    path, scope.get("raw_path"), scope.get("root_path", "")
-                )
+                known = scope.get
+                route = self._match(path, known("raw_path"), known("root_path", ""))
                 if route is not None:
+                    headers = scope["headers"]
                     if kind == "websocket":
                         send = _denial(scope, send)
-                    await self._serve(_request(scope, route), receive, send)
+                        # Some servers leave the handshake's own fields out.
+                        headers = [*headers, (b"upgrade", b"websocket")]
+                    client = known("client")
+                    request = Request(
+                        known("method", "GET"),
+                        route,
+                        known("query_string") or None,
+                        headers,
+                        client[0] if client else None,
+                        known("scheme", "http"),
+                        known("http_version", "1.1"),
+                        scope,
+                    )
+                    await self._serve(request, receive, send)
                     return
         elif kind == "lifespan":
             life = Lifespan(self._proxy, self._transport, receive, send)
@@ -82,6 +97,7 @@ class SessionProxyMiddleware:
         flow = exchange(request, self._proxy)
         client: Client | None = None
         response: AsyncResponse | None = None
+        lookout = self._lookouts.current()
         answer: Any
         try:
             step: Step = next(flow)
@@ -89,13 +105,10 @@ class SessionProxyMiddleware:
                 try:
                     if type(step) is RoundTrip:
                         if client is None:
-                            lookout = self._lookouts.current()
                             session = step.outbound.session
                             client = Client(receive, step.meter, lookout, session)
                         upload = client if step.meter is not None else None
-                        answer = response = await self._transport.asend(
-                            step.outbound, upload
-                        )
+                        answer = response = await lookout.asend(step.outbound, upload)
                     else:
                         answer = await self._ask[type(step)](step)
                 except asyncio.CancelledError:
@@ -125,24 +138,6 @@ class SessionProxyMiddleware:
         for loop, lookout in self._lookouts.items():
             with contextlib.suppress(RuntimeError):  # It is closed.
                 loop.call_soon_threadsafe(lookout.break_off)
-
-
-def _request(scope: Scope, route: Route) -> Request:
-    client = scope.get("client")
-    headers = scope["headers"]
-    if scope["type"] == "websocket":
-        # Some servers leave the handshake's own fields out.
-        headers = [*headers, (b"upgrade", b"websocket")]
-    return Request(
-        scope.get("method", "GET"),
-        route,
-        scope.get("query_string") or None,
-        headers,
-        client[0] if client else None,
-        scope.get("scheme", "http"),
-        scope.get("http_version", "1.1"),
-        scope,
-    )
 
 
 async def _stream(

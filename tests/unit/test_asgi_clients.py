@@ -13,6 +13,7 @@ from session_proxy_middleware.errors import ConnectFailed
 from session_proxy_middleware.interfaces import AsyncUpload
 from session_proxy_middleware.models import Headers, Outbound
 from session_proxy_middleware.rules.body import BodyMeter
+from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
 from tests.unit.values import a_session
 
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
@@ -130,7 +131,7 @@ def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
         return {"type": "http.request", "body": b"hello", "more_body": True}
 
     async def upload() -> bool:
-        lookout = Lookout(asyncio.get_running_loop(), 1.0, None)
+        lookout = Lookout(asyncio.get_running_loop(), 1.0, None, AsyncHTTP11Transport())
         client = Client(receive, BodyMeter(5, None), lookout, a_session())
         assert await client.read() == b"hello"
         return client.ended
@@ -148,7 +149,7 @@ def test_a_receive_that_answers_at_once_does_not_stop_the_loop() -> None:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def watching() -> None:
-        lookout = Lookout(asyncio.get_running_loop(), 1.0, None)
+        lookout = Lookout(asyncio.get_running_loop(), 1.0, None, AsyncHTTP11Transport())
         client = Client(receive, None, lookout, a_session())
         client.watch()
         await asyncio.sleep(4 * LOOK_EVERY)

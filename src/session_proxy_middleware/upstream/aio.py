@@ -18,7 +18,7 @@ from ..errors import (
     ConnectTimeout,
     UpstreamUnreachable,
 )
-from ..interfaces import AsyncUpload
+from ..interfaces import AsyncTransport, AsyncUpload
 from ..models import Origin, Outbound, Session
 from ..options import Timeouts
 from ..rules.networks import Networks
@@ -49,32 +49,11 @@ class AsyncHTTP11Transport:
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
-        engine = self._engines.current()
-        head = h1.head(outbound)
-        connection = engine.take(outbound.session)
-        again = connection is not None and h1.retryable(outbound)
-        while True:
-            if connection is None:
-                connection = await engine.connect(outbound.session)
-            response = connection.begin(outbound)
-            try:
-                if upload is None:
-                    connection.send(head + h1.framing(outbound, outbound.length))
-                else:
-                    await connection.send_with_body(outbound, head, upload)
-                while not response.head:
-                    if response.error is not None:
-                        raise response.error
-                    await response.change()
-            except StaleConnection as stale:
-                if not again:
-                    raise UpstreamUnreachable(str(stale)) from stale
-                connection, again = None, False
-            except BaseException:
-                connection.leave(response)
-                raise
-            else:
-                return response
+        return await self._engines.current().asend(outbound, upload)
+
+    def here(self) -> AsyncTransport:
+        """What `asend` asks: for whoever sends often from the loop that runs here."""
+        return self._engines.current()
 
     def forget(self, session: Session) -> None:
         """Close the idle connections to a session; from any thread."""
@@ -85,13 +64,11 @@ class AsyncHTTP11Transport:
 
     async def aclose(self) -> None:
         """Close the connections of the running loop."""
-        engine = self._engines.pop()
-        if engine is not None:
-            engine.close()
+        await self._engines.current().aclose()
 
 
 class Engine:
-    """The connections of one event loop."""
+    """The connections of one event loop: an `AsyncTransport` there."""
 
     def __init__(
         self,
@@ -113,12 +90,41 @@ class Engine:
         self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
+    async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
+        """See `AsyncTransport.asend`."""
+        head = h1.head(outbound)
+        connection = self.take(outbound.session)
+        reused = connection is not None
+        while True:
+            if connection is None:
+                connection = await self.connect(outbound.session)
+            response = connection.begin(outbound)
+            try:
+                if upload is None:
+                    connection.send(head + h1.framing(outbound, outbound.length))
+                else:
+                    await connection.send_with_body(outbound, head, upload)
+                while not response.head:
+                    if response.error is not None:
+                        raise response.error
+                    await response.change()
+            except StaleConnection as stale:
+                if not reused or not h1.retryable(outbound):
+                    raise UpstreamUnreachable(str(stale)) from stale
+                connection, reused = None, False
+            except BaseException:
+                connection.leave(response)
+                raise
+            else:
+                return response
+
     def take(self, session: Session) -> Connection | None:
         """An idle connection to the session, or None."""
-        while True:
-            connection = self._pool.take(session.pool_key, monotonic())
-            if connection is None or connection.usable():
+        take = self._pool.take
+        while connection := take(session.pool_key, monotonic()):
+            if connection.usable():
                 return connection
+        return None
 
     def give(self, connection: Connection) -> None:
         """The connection's exchange ended cleanly."""
@@ -180,7 +186,7 @@ class Engine:
                 return connection
         raise failure or OSError("no address")
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Close all connections, idle and busy."""
         if self._sweeper is not None:
             self._sweeper.cancel()

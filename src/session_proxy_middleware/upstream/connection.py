@@ -52,10 +52,13 @@ class Response(h1.Message):
 
     error: Exception | None = None
     """What broke it off."""
+    size = 0
+    """Bytes of `pieces`, as they came: with what stood between them."""
     _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__()
+        self.headers = []
+        self.pieces = []
         self._loop = connection.engine.loop
         self._connection: Connection | None = connection
 
@@ -67,10 +70,10 @@ class Response(h1.Message):
             if self.complete:
                 return b""
             await self.change()
-        data = self.take()
-        if self._connection is not None:
+        self.size = 0
+        if self._connection is not None and self._connection.read_paused:
             self._connection.resume_reading()
-        return data
+        return self.take()
 
     async def aclose(self) -> None:
         """Break off what is not complete."""
@@ -82,7 +85,8 @@ class Response(h1.Message):
         self._connection = None
         if error is not None and self.error is None:
             self.error = error
-        self.changed()
+        if self._waiter is not None:
+            self.changed()
 
     def change(self) -> asyncio.Future[None]:
         """Awaited, returns when something has changed."""
@@ -108,7 +112,6 @@ class Connection(asyncio.BufferedProtocol):
         "_interrupted",
         "_last_moment",
         "_pump",
-        "_read_paused",
         "_reader",
         "_response",
         "_sent",
@@ -118,6 +121,7 @@ class Connection(asyncio.BufferedProtocol):
         "_writable",
         "engine",
         "pool_key",
+        "read_paused",
     )
 
     def __init__(self, engine: Owner, pool_key: tuple[str, int]) -> None:
@@ -135,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         self._interrupted = False
         # Backpressure.
         self._writable: asyncio.Future[None] | None = None
-        self._read_paused = False
+        self.read_paused = False
         # What the kernel has and the loop has not told yet.
         self._unread: select.poll | None = None
         # Time: one timer a connection, which looks at the deadline now and then.
@@ -283,10 +287,11 @@ class Connection(asyncio.BufferedProtocol):
             self._complete(response)
         elif response.head:
             self._touch()
+            response.size += nbytes
             if len(response.pieces) > MANY_PIECES:
                 response.pieces = [b"".join(response.pieces)]
-            if response.size > HIGH_WATER and not self._read_paused:
-                self._read_paused = True
+            if response.size > HIGH_WATER and not self.read_paused:
+                self.read_paused = True
                 self._transport.pause_reading()
             if self._first_read is not None:
                 self._interrupt()
@@ -295,17 +300,17 @@ class Connection(asyncio.BufferedProtocol):
     def _complete(self, response: Response) -> None:
         """The response is whole; the connection is free, or done with."""
         self._response = None
-        if self._read_paused:
+        if self.read_paused:
             self.resume_reading()
-        if self._sent and self._reader.reusable and not self._transport.is_closing():
-            self.engine.give(self)
-        elif self._sent:
-            self.close()
-        else:
+        if not self._sent:
             # What of the request is still to be written would never be read.
             self.abort()
-        if self._first_read is not None:
-            self._interrupt()
+            if self._first_read is not None:
+                self._interrupt()
+        elif self._reader.reusable:
+            self.engine.give(self)
+        else:
+            self.close()
         response.release()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -375,8 +380,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_reading(self) -> None:
         """The client has taken what there was."""
-        if self._read_paused:
-            self._read_paused = False
+        if self.read_paused:
+            self.read_paused = False
             self._touch()
             self._transport.resume_reading()
 
@@ -386,9 +391,9 @@ class Connection(asyncio.BufferedProtocol):
         """Whether an idle connection may carry a request. Bytes that nobody asked
         for, or its end, may have come while the loop was busy: such a one is closed
         here. Over TLS only the loop can tell, since records are not all data."""
-        if self._transport.is_closing():
-            return False
-        if self._unread is not None and self._unread.poll(0):
+        if self._unread is None:
+            return not self._transport.is_closing()
+        if self._unread.poll(0):
             self.abort()
             return False
         return True
@@ -445,7 +450,7 @@ class Connection(asyncio.BufferedProtocol):
         elif response.head and deadline == self._last_moment:
             self._fail(ResponseTruncated("total_timeout", "it takes too long in all"))
         elif response.head:
-            reason = "client_idle" if self._read_paused else "upstream_idle"
+            reason = "client_idle" if self.read_paused else "upstream_idle"
             self._fail(ResponseTruncated(reason, "no byte in either direction"))
         elif self._sent or self._writable is not None or deadline == self._last_moment:
             self._fail(UpstreamTimeout(f"{self.pool_key[0]} is silent"))

@@ -13,7 +13,7 @@ from operator import itemgetter
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ..errors import MalformedHeaders
-from ..models import Field, Headers, Outbound
+from ..models import Block, Field, Headers, Outbound
 
 MAX_HEAD_BYTES = 65_536
 """Status line and fields of one response, with the interim ones before it; and what
@@ -49,21 +49,25 @@ def head(outbound: Outbound) -> bytes:
         MalformedHeaders: a CR, LF or NUL inside a field or the target, which would
             make one request two (RFC 9112 §11.2).
     """
-    block = outbound.block
-    encoded = block.encoded
-    if encoded is None:
-        encoded = block.encoded = _lines(block.fields)
-    line = b"%b %b HTTP/1.1" % (outbound.method, outbound.target)
-    request_id = outbound.request_id
-    own = line + request_id
+    target, request_id = outbound.target, outbound.request_id
+    own = target + request_id
     # A number is found at once; for bytes Python first makes a TypeError.
     if _LF in own or _CR in own or _NUL in own:
         raise MalformedHeaders(_SPLIT)
-    return b"%b\r\n%bx-request-id: %b\r\n" % (line, encoded, request_id)
+    lines = b""
+    for block in outbound.blocks:
+        lines += block.encoded or _encoded(block)
+    return b"%b %b HTTP/1.1\r\n%bx-request-id: %b\r\n" % (
+        outbound.method,
+        target,
+        lines,
+        request_id,
+    )
 
 
-def _lines(headers: Headers) -> bytes:
-    encoded = b"".join(b"%b: %b\r\n" % field for field in headers)
+def _encoded(block: Block) -> bytes:
+    headers = block.fields
+    encoded = b"".join([b"%b: %b\r\n" % field for field in headers])
     # Our own line ends and no others: counting costs less than looking at each.
     lines = len(headers)
     if (
@@ -72,6 +76,7 @@ def _lines(headers: Headers) -> bytes:
         or _NUL in encoded
     ):
         raise MalformedHeaders(_SPLIT)
+    block.encoded = encoded
     return encoded
 
 
@@ -108,14 +113,12 @@ class Message:
     """One response as it arrives.
 
     `head` is true once status and headers are final, `complete` once the body is
-    whole; `pieces` holds body bytes that nobody has taken yet and `size` counts
-    them.
+    whole; `pieces` holds body bytes that nobody has taken yet.
     """
 
     status = 0
     head = False
     complete = False
-    size = 0
 
     def __init__(self) -> None:
         self.headers: Headers = []
@@ -126,7 +129,6 @@ class Message:
         pieces = self.pieces
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self.pieces = []
-        self.size = 0
         return data
 
 
@@ -191,7 +193,7 @@ class ResponseReader:
             self.reusable = False
             return
         self._feeding = len(data)
-        before = message.size if message.head else -1
+        before = len(message.pieces) if message.head else -1
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade:
@@ -201,7 +203,7 @@ class ResponseReader:
             if not message.complete:
                 raise ProtocolViolation(str(error.__context__ or error)) from error
         if not message.complete:
-            if message.head and message.size > before:
+            if message.head and len(message.pieces) > before:
                 self._head_bytes = 0
             else:
                 # Chunk extensions and trailers too: none of it reaches the client,
@@ -278,7 +280,6 @@ class ResponseReader:
         if self._interim or message.complete:
             raise ProtocolViolation("a body where none may be")
         message.pieces.append(data)
-        message.size += len(data)
 
     def on_message_complete(self) -> None:
         if self._interim:

@@ -43,8 +43,3 @@ class PerLoop(Generic[Value]):
     def items(self) -> list[tuple[asyncio.AbstractEventLoop, Value]]:
         """Those there are; from any thread."""
         return list(self._values.items())
-
-    def pop(self) -> Value | None:
-        """Forget that of the loop that runs here, if there is one."""
-        self._known = None
-        return self._values.pop(asyncio.get_running_loop(), None)
