@@ -25,6 +25,7 @@ from .errors import (
     MethodNotAllowed,
     ProxyError,
     RequestTimeout,
+    ReservedPath,
     ServiceNotFound,
     ServiceNotReady,
     SessionNotFound,
@@ -204,7 +205,8 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
                 raise InvalidCredential("no such key, or not valid now")
             principal = key.principal
         name = route.service
-        scope.check_service(principal, name)
+        if name not in principal.services:
+            scope.check_service(principal, name)
         service = proxy.known_service(name)
         if service is UNKNOWN:
             service = yield FindService(name)
@@ -222,12 +224,16 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
             raise SessionNotFound(id)
     except OSError as error:
         raise StoreUnavailable(repr(error)) from error
-    plain = path.decoded(route.target)
+    findings = route.findings
+    plain = findings.plain
+    if plain is None:
+        plain = path.look(route, proxy.reserved_paths)
     if request.query is not None:
         path.check_query(request.query)
     if principal.restricted:
         scope.check_request(principal, request.method, plain)
-    scope.check_reserved(plain, proxy.reserved_paths)
+    if findings.reserved:
+        raise ReservedPath("a platform path of the session")
     if b"websocket" in fields.upgrade:  # RFC 6455 §4.1
         raise WebSocketUnsupported("this server or deployment does none")
     if fields.via:

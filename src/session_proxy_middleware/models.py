@@ -25,9 +25,36 @@ SESSION_TTL = 7200.0
 """Seconds that a session lives unless it is touched: Pipecat Cloud's default."""
 
 
-@dataclass(slots=True)
+class Block:
+    """Header fields that many requests share, and how a codec encodes them: worked
+    out once for all of them."""
+
+    __slots__ = ("encoded", "fields")
+
+    def __init__(self, fields: Headers) -> None:
+        self.fields = fields
+        self.encoded: bytes | None = None
+        """For the codec to remember."""
+
+
+class Findings:
+    """What was worked out from a path alone, for all requests of that path."""
+
+    __slots__ = ("mounted", "plain", "reserved")
+
+    def __init__(self) -> None:
+        self.plain: str | None = None
+        """The session's path decoded, once it was found to be well-formed."""
+        self.reserved = False
+        """Whether only the platform may call it."""
+        self.mounted: tuple[Session, Block] | None = None
+        """The fields that tell that session who it is and where it is mounted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
-    """Where a request wants to go, as read from its path."""
+    """Where a request wants to go, as read from its path. Requests of one path may
+    share it."""
 
     service: str
     session_id: str | None
@@ -37,6 +64,7 @@ class Route:
     when the path has the route's shape only after decoding."""
     public: bytes
     """The public path of the session, without a trailing slash."""
+    findings: Findings = field(default_factory=Findings, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -196,19 +224,6 @@ class Session:
         return self.origin.url + base
 
 
-class Block:
-    """Header fields that reach the session unchanged as long as client and session
-    stay the same, and how a codec encodes them: worked out once for all requests that
-    share them."""
-
-    __slots__ = ("encoded", "fields")
-
-    def __init__(self, fields: Headers) -> None:
-        self.fields = fields
-        self.encoded: bytes | None = None
-        """For the codec to remember."""
-
-
 @dataclass(slots=True)
 class Outbound:
     """The request as the session will get it: filtered, with our fields added.
@@ -220,7 +235,7 @@ class Outbound:
     session: Session
     method: bytes
     target: bytes
-    block: Block
+    blocks: tuple[Block, ...]
     request_id: bytes
     has_body: bool
     length: int | None
@@ -228,7 +243,8 @@ class Outbound:
     @property
     def headers(self) -> Headers:
         """All fields, `host` first."""
-        return [*self.block.fields, (b"x-request-id", self.request_id)]
+        fields = [each for block in self.blocks for each in block.fields]
+        return [*fields, (b"x-request-id", self.request_id)]
 
 
 @dataclass(slots=True)

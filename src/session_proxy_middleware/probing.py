@@ -51,7 +51,13 @@ class Question:
         ]
         target = session.base_path + self._path
         return Outbound(
-            session, self._method, target, Block(headers), self._new_id(), False, None
+            session,
+            self._method,
+            target,
+            (Block(headers),),
+            self._new_id(),
+            False,
+            None,
         )
 
     def answered(self, status: int) -> bool:

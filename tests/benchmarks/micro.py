@@ -18,7 +18,7 @@ from session_proxy_middleware.exchange import (
     exchange,
 )
 from session_proxy_middleware.models import Ending
-from session_proxy_middleware.rules import credential, forwarding, path, scope
+from session_proxy_middleware.rules import credential, forwarding, path
 from session_proxy_middleware.upstream import h1
 
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
@@ -103,17 +103,13 @@ def main() -> None:
         except StopIteration:
             return
 
-    def check_path() -> None:
-        plain = path.decoded(route.target)
-        scope.check_reserved(plain, proxy.reserved_paths)
-
     parts: dict[str, Callable[[], object]] = {
         "rules: match the route": lambda: proxy.match(PATH, raw_path),
         "rules: sift 12 header fields": lambda: rules.sift(one),
         "rules: bearer key, SHA-256": lambda: credential.digest(
             credential.bearer(fields.authorization)
         ),
-        "rules: path, scope, reserved": check_path,
+        "rules: path, scope, reserved": lambda: path.look(route, proxy.reserved_paths),
         "rules: outbound fields": lambda: forwarding.outbound(
             one, fields, session, policy, (False, None)
         ),

@@ -33,7 +33,7 @@ def get(
 ) -> Outbound:
     """A request without a body."""
     block = Block([session.host_field, *(headers or [])])
-    return Outbound(session, method, target, block, REQUEST_ID, False, None)
+    return Outbound(session, method, target, (block,), REQUEST_ID, False, None)
 
 
 def post(
@@ -45,4 +45,4 @@ def post(
 ) -> Outbound:
     """A request with a body; `length` None when that is not known beforehand."""
     block = Block([session.host_field])
-    return Outbound(session, method, target, block, REQUEST_ID, length != 0, length)
+    return Outbound(session, method, target, (block,), REQUEST_ID, length != 0, length)

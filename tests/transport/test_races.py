@@ -48,7 +48,9 @@ async def answering() -> AsyncIterator[Session]:
 
 def get(session: Session, path: bytes) -> Outbound:
     block = Block([session.host_field])
-    return Outbound(session, b"GET", path, block, b"r-1", has_body=False, length=None)
+    return Outbound(
+        session, b"GET", path, (block,), b"r-1", has_body=False, length=None
+    )
 
 
 async def body(response: Response) -> bytes:

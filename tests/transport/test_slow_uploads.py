@@ -55,9 +55,9 @@ def test_an_upload_that_took_its_time_goes_out_once_on_a_new_connection() -> Non
         thread.start()
         transport = HTTP11Transport()
         host = Block([at.host_field])
-        get = Outbound(at, b"GET", b"/", host, b"r-1", False, None)
+        get = Outbound(at, b"GET", b"/", (host,), b"r-1", False, None)
         assert transport.send(get, None).read() == b"ok"
-        post = Outbound(at, b"POST", b"/", host, b"r-2", True, 4)
+        post = Outbound(at, b"POST", b"/", (host,), b"r-2", True, 4)
         assert transport.send(post, Upload(closed)).read() == b"ok"
         transport.close()
         thread.join(5)

@@ -71,7 +71,7 @@ def an_outbound(
 ) -> Outbound:
     fields = [(b"host", b"10.0.3.7:8080")] if headers is None else headers
     return Outbound(
-        a_session(), method, target, Block(fields), b"request-1", has_body, length
+        a_session(), method, target, (Block(fields),), b"request-1", has_body, length
     )
 
 

@@ -25,6 +25,9 @@ from ..models import Route, Session
 
 MODES = ("isolate", "drop", "forward")
 
+MARK = b"sp_"
+"""What the name of every session's cookie has in it, in the browser."""
+
 _BLANK = b" \t"
 # rfc6265bis §5.6: browsers ignore a cookie with one of these, and a longer
 # attribute.
@@ -59,7 +62,7 @@ def mark(session: Session) -> bytes:
     """
     identity = f"{len(session.service)}/{session.service}/{session.id}"
     digest = sha256(identity.encode("utf-8", "surrogatepass")).digest()[:16]
-    return b"sp_" + urlsafe_b64encode(digest).rstrip(b"=") + b"_"
+    return MARK + urlsafe_b64encode(digest).rstrip(b"=") + b"_"
 
 
 def isolated(value: bytes, session: Session, route: Route) -> bytes | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..errors import ConfigError
-from ..models import Field, Headers, Request
+from ..models import Field, Headers, Request, Route
+from .headers import RequestFields
 
 MODES = ("set", "append", "off")
 
@@ -22,40 +21,32 @@ def checked(mode: str) -> str:
     return mode
 
 
-def forwarded(
-    mode: str, request: Request, host: bytes | None, received: Sequence[Field]
-) -> Headers:
-    """The fields to add. `received` are the client's own of these names.
-
-    - `set`: ours alone, from what the server says of client, scheme and host.
-    - `append`: the client's are kept and extended, for use behind a front proxy
-      of one's own.
-
-    With `off` there are none at all, neither ours nor the client's (CVE-2022-32148),
-    and this is not called.
-    """
-    client = request.client
+def told(request: Request, fields: RequestFields) -> Headers:
+    """Ours alone, from what the server says of client, scheme and host: with `set`,
+    and with `append` where the client sent none. With `off` there are none at all,
+    neither ours nor the client's (CVE-2022-32148)."""
     scheme = request.scheme
-    added: Headers = [
-        _SCHEMES.get(scheme) or (b"x-forwarded-proto", scheme.encode()),
-        (b"x-forwarded-prefix", request.route.public),
-    ]
-    if client is not None:
-        added.append((b"x-forwarded-for", client.encode()))
-    if host is not None:
-        added.append((b"x-forwarded-host", host))
-    if mode == "set" or not received:
-        return added
-    return _extended(added, received, request, host)
+    added: Headers = [_SCHEMES.get(scheme) or (b"x-forwarded-proto", scheme.encode())]
+    if request.client is not None:
+        added.append((b"x-forwarded-for", request.client.encode()))
+    if fields.host is not None:
+        added.append((b"x-forwarded-host", fields.host))
+    return added
 
 
-def _extended(
-    added: Headers, received: Sequence[Field], request: Request, host: bytes | None
-) -> Headers:
+def prefix(route: Route) -> Field:
+    """Where the session is mounted, as the client sees it; beside `told`."""
+    return (b"x-forwarded-prefix", route.public)
+
+
+def extended(request: Request, fields: RequestFields) -> Headers:
+    """The client's own, each extended by ours: with `append`, for use behind a front
+    proxy of one's own. Instead of `told` and `prefix`."""
+    host = fields.host
     theirs: dict[bytes, bytes] = {}
-    for name, value in received:
+    for name, value in fields.forwarded:
         theirs[name] = theirs[name] + b", " + value if name in theirs else value
-    for name, value in added:
+    for name, value in [*told(request, fields), prefix(request.route)]:
         if name == b"x-forwarded-for" and name in theirs:
             theirs[name] = _with_client(theirs[name], value)
         elif name == b"x-forwarded-prefix" and name in theirs:

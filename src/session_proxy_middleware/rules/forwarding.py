@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from ..errors import ConfigError, UpstreamProtocolError
-from ..models import Block, Field, Headers, Outbound, Reply, Request, Session
+from ..models import Block, Field, Headers, Outbound, Reply, Request, Route, Session
 from . import cookies, cors, forwarded, isolation, location, via
 from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
 from .learnt import Learnt
@@ -48,6 +50,15 @@ _RESPONSE_ACTIONS = {
 }
 
 
+# What a plan can do; the rest needs a look at the values.
+_PLANNED = frozenset({_KEEP, _DROP, _LENGTH, _TYPE, _CONNECTION})
+_GONE = frozenset({_DROP, _CONNECTION})
+_USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive"})
+# Plans remembered: how many at most, and for how many bytes of names.
+_PLANS = 1024
+_PLAN_BYTES = 1024
+
+
 class _Actions(Learnt):
     """What to do with a field of a response, by its name. No session may send one whose
     name begins with one of `never`."""
@@ -59,6 +70,15 @@ class _Actions(Learnt):
     def find(self, name: bytes) -> int:
         """See `Learnt`."""
         return _DROP if name.startswith(self._never) else _KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which fields of a response pass, where their names alone tell: sessions send the
+    same ones, in the same order, again and again."""
+
+    kept: Callable[[Headers], tuple[Field, ...]]
+    unbuffered: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +94,11 @@ class HeaderPolicy:
     isolation: str = "sandbox"
     owns_cors: bool = False
     session_id_name: bytes = field(init=False, repr=False)
-    actions: dict[bytes, int] = field(init=False, repr=False)
+    actions: _Actions = field(init=False, repr=False)
     """What to do with a response's fields, by their names."""
+    plans: dict[tuple[bytes, ...], _Plan] = field(init=False, repr=False)
     sandbox: bool = field(init=False, repr=False)
+    appends: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         forwarded.checked(self.forwarded)
@@ -116,8 +138,25 @@ class HeaderPolicy:
         never: tuple[bytes, ...] = (b"x-session-proxy-",)
         if self.owns_cors:
             never += (cors.OWNED,)
-        object.__setattr__(self, "actions", _Actions(actions, never))
-        object.__setattr__(self, "sandbox", sandbox)
+        put = object.__setattr__
+        put(self, "actions", _Actions(actions, never))
+        put(self, "plans", {})
+        put(self, "sandbox", sandbox)
+        put(self, "appends", self.forwarded == "append")
+
+    def plan(self, names: tuple[bytes, ...]) -> None:
+        """Make a plan for responses with fields of these names, where one is possible;
+        for each name once."""
+        actions = [self.actions[name] for name in names]
+        kept = [at for at, action in enumerate(actions) if action not in _GONE]
+        # Of fewer than two an `itemgetter` makes no tuple.
+        if len(kept) < 2 or not _PLANNED.issuperset(actions):
+            return
+        if sum(map(len, names)) <= _PLAN_BYTES:
+            if len(self.plans) >= _PLANS:
+                self.plans.clear()
+            plan = _Plan(itemgetter(*kept), b"content-length" not in names)
+            self.plans[names] = plan
 
 
 def outbound(
@@ -128,47 +167,57 @@ def outbound(
     framing: Framing,
 ) -> Outbound:
     """The request as the session will get it."""
-    version = request.http_version
-    at = (session, request.route.public, request.client, request.scheme, version)
-    crossing = fields.crossing
-    if crossing is None or crossing[0] != at:
-        block = Block(_crossing(request, fields, session, policy))
-        crossing = fields.crossing = (at, block)
-    target = session.base_path + (request.route.target or b"/")
+    route = request.route
+    if policy.appends and fields.forwarded:
+        told = Block(_told(request, fields, policy, forwarded.extended))
+        mounted = Block(
+            [session.host_field, (policy.session_id_name, session.id_bytes)]
+        )
+    else:
+        at = (request.client, request.scheme, request.http_version)
+        known = fields.told
+        if known is None or known[0] != at:
+            block = Block(_told(request, fields, policy, forwarded.told))
+            known = fields.told = at, block
+        told = known[1]
+        place = route.findings.mounted
+        if place is None or place[0] is not session:
+            place = session, Block(_mounted(route, session, policy))
+            route.findings.mounted = place
+        mounted = place[1]
+    blocks: tuple[Block, ...] = (mounted, told)
+    if fields.cookies and (own := cookies.restored(fields.cookies, session)):
+        blocks += (Block([(b"cookie", own)]),)
+    target = route.target or b"/"
+    if session.base_path:
+        target = session.base_path + target
     if request.query is not None:
         target += b"?" + request.query
     has_body, length = framing
     if length is None and not has_body and request.method in _SAYS_ZERO:
         length = 0
-    return Outbound(
-        session,
-        request.method.encode("ascii"),
-        target,
-        crossing[1],
-        request.id,
-        has_body,
-        length,
-    )
+    method = request.method.encode("ascii")
+    return Outbound(session, method, target, blocks, request.id, has_body, length)
 
 
-def _crossing(
-    request: Request, fields: RequestFields, session: Session, policy: HeaderPolicy
+def _told(
+    request: Request,
+    fields: RequestFields,
+    policy: HeaderPolicy,
+    of_client: Callable[[Request, RequestFields], Headers],
 ) -> Headers:
-    """All fields but the request's id: of it alone they do not depend."""
-    headers: Headers = [
-        session.host_field,
-        *fields.kept,
-        via.FIELDS.get(request.http_version, via.FIELDS["1.1"]),
-        (policy.session_id_name, session.id_bytes),
-    ]
-    if fields.cookies and b"cookie" not in fields.named:
-        own_cookies = cookies.restored(fields.cookies, session)
-        if own_cookies:
-            headers.append((b"cookie", own_cookies))
+    """What the client says, and what the session is told of it, whatever it asks."""
+    headers = [*fields.kept, via.FIELDS.get(request.http_version, via.FIELDS["1.1"])]
     if policy.forwarded != "off":
-        headers += forwarded.forwarded(
-            policy.forwarded, request, fields.host, fields.forwarded
-        )
+        headers += of_client(request, fields)
+    return headers
+
+
+def _mounted(route: Route, session: Session, policy: HeaderPolicy) -> Headers:
+    """What the session is told of itself: its id, and where the client sees it."""
+    headers = [session.host_field, (policy.session_id_name, session.id_bytes)]
+    if policy.forwarded != "off":
+        headers.append(forwarded.prefix(route))
     return headers
 
 
@@ -186,6 +235,37 @@ def inbound(
     """
     if not 200 <= status <= 599:
         raise UpstreamProtocolError(f"status {status}")
+    found = dict(headers)
+    names = tuple(found)
+    plan = policy.plans.get(names)
+    if (
+        plan is None
+        or len(names) != len(headers)
+        or status in _BODILESS
+        or found.get(b"connection", b"close") not in _USUAL_CONNECTION
+    ):
+        reply = _closer(status, headers, request, session, policy)
+        policy.plan(names)
+        return reply
+    kept = list(plan.kept(headers))
+    # No type at all is one that no browser surely takes for data.
+    if policy.sandbox and isolation.WEIGHTS[found.get(b"content-type", b"")] != 1:
+        kept = isolation.sandboxed(kept)
+    kept.append((b"x-request-id", request.id))
+    if plan.unbuffered:
+        kept.append(_UNBUFFERED)
+    return Reply(status, kept, None)
+
+
+def _closer(
+    status: int,
+    headers: Headers,
+    request: Request,
+    session: Session,
+    policy: HeaderPolicy,
+) -> Reply:
+    """What `inbound` makes of any response; it takes the short way itself where it
+    leads to the same."""
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []

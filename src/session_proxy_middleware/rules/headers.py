@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from ..errors import HeadersTooLarge, MalformedHeaders
 from ..models import Block, Field, Headers, Request
+from . import cookies
 from .learnt import Learnt
 
 # RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
@@ -81,14 +82,13 @@ class RequestFields:
     """A request's header fields, told apart.
 
     Requests with equal fields share one of these, so what is worked out from them
-    alone is kept here: `digest` by `rules.credential`, `crossing` by
-    `rules.forwarding`.
+    alone is kept here: `digest` by `rules.credential`, `told` by `rules.forwarding`.
     """
 
     __slots__ = (
+        "_framing",
         "authorization",
         "cookies",
-        "crossing",
         "digest",
         "encodings",
         "forwarded",
@@ -97,6 +97,7 @@ class RequestFields:
         "lengths",
         "named",
         "request_ids",
+        "told",
         "upgrade",
         "via",
     )
@@ -114,7 +115,8 @@ class RequestFields:
         self.upgrade: tuple[bytes, ...] = ()
         self.via: tuple[bytes, ...] = ()
         self.digest: bytes | None = None
-        self.crossing: tuple[tuple[object, ...], Block] | None = None
+        self.told: tuple[tuple[str | None, str, str], Block] | None = None
+        self._framing: Framing | None = None
 
     def request_id(self) -> bytes | None:
         """The client's own request id, when it sent one that is fit to pass on."""
@@ -130,6 +132,13 @@ class RequestFields:
                 transfer coding, or a coding other than `chunked` (RFC 9112 §6.1,
                 §6.3): what one server forgives another reads differently.
         """
+        if http_version != "1.1":
+            return self._framed(http_version)
+        if self._framing is None:
+            self._framing = self._framed(http_version)
+        return self._framing
+
+    def _framed(self, http_version: str) -> Framing:
         if self.encodings:
             if len(self.encodings) > 1 or self.encodings[0].lower() != b"chunked":
                 raise MalformedHeaders("a transfer coding other than chunked")
@@ -216,6 +225,8 @@ class HeaderRules:
             raise HeadersTooLarge(f"{size} bytes")
         if fields.named:
             kept = [each for each in kept if each[0] not in fields.named]
+            if b"cookie" in fields.named:
+                fields.cookies = ()
         fields.kept = kept
         return fields, size
 
@@ -235,7 +246,9 @@ class HeaderRules:
         elif action is UPGRADE:
             fields.upgrade += (value.strip().lower(),)
         elif action is COOKIE:
-            fields.cookies += (value,)
+            # Without the mark there is none that a session would get.
+            if cookies.MARK in value:
+                fields.cookies += (value,)
         elif action is FORWARDED:
             fields.forwarded += ((name, value),)
         else:

@@ -6,6 +6,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from ..errors import MalformedPath
+from ..models import Route
 
 # Of these and nothing else most paths are made, and need no closer look.
 _HARMLESS = (
@@ -42,6 +43,15 @@ def decoded(target: bytes | None) -> str:
         if segment.split(b";", 1)[0] in _DOTS:
             raise MalformedPath("a dot segment")
     return plain.decode("utf-8", "replace")
+
+
+def look(route: Route, reserved: frozenset[str]) -> str:
+    """The session's path decoded, worked out once for a route that is remembered, and
+    with it whether it is one of `reserved`. Raises as `decoded` does."""
+    findings = route.findings
+    findings.plain = found = decoded(route.target)
+    findings.reserved = plain(found) in reserved
+    return found
 
 
 def check_query(query: bytes) -> None:

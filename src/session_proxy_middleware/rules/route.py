@@ -55,7 +55,6 @@ def origin_form(target: str) -> str:
     return "/" + rest.partition("/")[2]
 
 
-_MARK = b"/sessions/"
 # Paths remembered: how many at most, and how long one may be, in bytes.
 _KNOWN = 4096
 _KNOWN_BYTES = 256
@@ -108,7 +107,7 @@ class RouteMatcher:
         # What nearly every request looks like, recognised in one go.
         usual = session_id_pattern if session_id_pattern == UUID else "(?!)"
         self._usual = re.compile(start + rf"/([^/%]+)/sessions/({usual})/".encode())
-        self._known: dict[bytes, tuple[str, str]] = {}
+        self._known: dict[bytes, tuple[str, Route]] = {}
 
     def __call__(
         self, path: str, raw_path: bytes | None, root_path: str = ""
@@ -121,30 +120,28 @@ class RouteMatcher:
         boundary; a path that has the shape only when decoded is a match that has
         no target.
         """
-        if (
-            raw_path is not None
-            and not root_path
-            and (raw_path.decode("latin-1") == path or agrees(raw_path, path))
-        ):
-            end = raw_path.find(b"/", raw_path.find(_MARK) + len(_MARK))
-            if end > 0:
-                public = raw_path[:end]
-                known = self._known.get(public) or self._learn(raw_path, public)
-                if known is not None:
-                    return Route(known[0], known[1], raw_path[end:], public)
+        if raw_path is not None and not root_path:
+            known = self._known.get(raw_path)
+            if known is not None and known[0] == path:
+                return known[1]
+            route = self._usually(path, raw_path)
+            if route is not None:
+                return route
         return self._closer(path, raw_path, root_path)
 
-    def _learn(self, raw_path: bytes, public: bytes) -> tuple[str, str] | None:
-        """Service and id of a usual spelling, remembered by the session's path."""
+    def _usually(self, path: str, raw_path: bytes) -> Route | None:
+        """The route of a usual spelling; remembered, for the next of that path."""
         found = self._usual.match(raw_path)
-        if found is None or found.end(2) != len(public):
+        if found is None or not agrees(raw_path, path):
             return None
-        names = found[1].decode("latin-1"), found[2].decode("ascii").lower()
-        if len(public) <= _KNOWN_BYTES:
+        end = found.end(2)
+        service, id = found[1].decode("latin-1"), found[2].decode("ascii").lower()
+        route = Route(service, id, raw_path[end:], raw_path[:end])
+        if len(raw_path) <= _KNOWN_BYTES:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
-            self._known[public] = names
-        return names
+            self._known[raw_path] = path, route
+        return route
 
     def _closer(
         self, path: str, raw_path: bytes | None, root_path: str

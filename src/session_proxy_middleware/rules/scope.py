@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 
-from ..errors import ConfigError, Forbidden, ReservedPath, ServiceNotFound
+from ..errors import ConfigError, Forbidden, ServiceNotFound
 from ..models import Principal
 from . import path as paths
 
@@ -38,12 +38,6 @@ def check_request(principal: Principal, method: str, path: str) -> None:
         for scope in principal.paths
     ):
         raise Forbidden("outside the key's paths")
-
-
-def check_reserved(path: str, reserved: frozenset[str]) -> None:
-    """Raises `ReservedPath` for a decoded path that only the platform may call."""
-    if paths.plain(path) in reserved:
-        raise ReservedPath("a platform path of the session")
 
 
 def reserved_paths(values: object) -> frozenset[str]:
