@@ -26,7 +26,7 @@ from session_proxy_middleware.stores.naming import has_password, shown
         ("redis://u:hunt#er2@host", "redis://…", True),
         ("redis://u:hunt@er2@host", "redis://…", True),
         ("redis://host?password=hunt@er2", "redis://…", True),
-        ("redis:hunter2", "…", False),
+        ("redis:hunter2", "redis:…", False),
         ("", "…", False),
     ],
 )

@@ -19,7 +19,7 @@ def shown(url: str) -> str:
     found = _PLAIN.fullmatch(url)
     if found is not None:
         return found[1] + found[2]
-    scheme = re.match("[a-z]+://", url)
+    scheme = re.match("[a-z]+:(?://)?", url)
     return f"{scheme[0] if scheme else ''}…"
 
 
