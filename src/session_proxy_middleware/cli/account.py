@@ -23,12 +23,14 @@ from ..rules.verdicts import verdicts
 from ..stores.managed import ManagedStore
 from ..upstream import h1
 from .rehearsal import Rehearsal
-from .showing import moment, scope
+from .showing import KEYS, SERVICES, SESSIONS, moment, scope
 
 SECRET_FIELDS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 """Fields whose values are shown nowhere."""
 
 Record = dict[str, Any]
+
+_SCOPES = ("services", "methods", "paths")
 
 _REASONS = {
     ServiceNotReady: "the service is registered and not ready",
@@ -53,41 +55,26 @@ _HINTS = {
 def account(found: Rehearsal, proxy: SessionProxy, store: ManagedStore) -> Record:
     """All that was found out, as values for JSON."""
     route = found.request.route
-    told: Record = {
-        "outcome": "forwarded",
-        "service": route.service,
-        "session_id": route.session_id,
-        "path": None if route.target is None else _text(route.target),
-        "facts": dict(_facts(found, proxy)),
-    }
-    if found.outbound is not None:
-        return told | _forwarded(found, found.outbound, proxy)
-    return told | _answered(found, store)
-
-
-def _facts(found: Rehearsal, proxy: SessionProxy) -> Iterator[tuple[str, str]]:
-    """What the store said, as far as it was asked."""
     key: Key | None = found.answers.get(FindKey, (None, None))[1]
     service: Service | None = found.answers.get(FindService, (None, None))[1]
     session: Session | None = found.answers.get(FindSession, (None, None))[1]
-    if key is not None:
-        may = key.principal
-        yield (
-            "key",
-            f"{key.id}: services {scope(may.services)}, methods {scope(may.methods)}, "
-            f"paths {scope(may.paths)}",
-        )
-    if service is not None:
-        yield "service", "ready" if service.ready else "not ready"
-    if session is not None:
-        ends = moment(session.expires_at)
-        yield "session", f"{session.state} until {ends}, at {session.upstream}"
+    told: Record = {
+        "outcome": "forwarded",
+        "route": {
+            "service": route.service,
+            "session_id": route.session_id,
+            "path": None if route.target is None else _text(route.target),
+        },
+        "key": None if key is None else KEYS.record(key),
+        "service": None if service is None else SERVICES.record(service),
+        "session": None if session is None else SESSIONS.record(session),
+        "held": None,
+    }
     if found.waits:
-        probe = proxy.ready_path or "any answer of it"
-        yield (
-            "held",
-            f"for up to {proxy.ready_wait:g} s, until {probe} says it is ready",
-        )
+        told["held"] = {"seconds": proxy.ready_wait, "path": proxy.ready_path}
+    if found.outbound is not None:
+        return told | _forwarded(found, found.outbound, proxy)
+    return told | _answered(found, store)
 
 
 def _forwarded(found: Rehearsal, outbound: Outbound, proxy: SessionProxy) -> Record:
@@ -155,12 +142,7 @@ def _hint(refusal: ProxyError, found: Rehearsal) -> str | None:
 def told(found: Record) -> Iterator[str]:
     """The same as lines."""
     outcome = found["outcome"]
-    if "service" in found:
-        id = found["session_id"] or "(no session id)"
-        path = found["path"] or "(no path)"
-        yield _line("route", f"service {found['service']}, session {id}, path {path}")
-    for name, value in found.get("facts", {}).items():
-        yield _line(name, value)
+    yield from _facts(found)
     if outcome == "forwarded":
         sent = f"{found['method']} {found['target']} to {found['origin']}"
         yield _line("request", sent)
@@ -179,6 +161,26 @@ def told(found: Record) -> Iterator[str]:
     yield _line("why", found["reason"])
     if found.get("hint"):
         yield _line("try", found["hint"])
+
+
+def _facts(found: Record) -> Iterator[str]:
+    """What was found on the way: the path's parts, and what the store said."""
+    if route := found.get("route"):
+        service, id = route["service"], route["session_id"] or "(no session id)"
+        path = route["path"] or "(no path)"
+        yield _line("route", f"service {service}, session {id}, path {path}")
+    if key := found.get("key"):
+        scopes = (f"{name} {scope(key[name])}" for name in _SCOPES)
+        yield _line("key", f"{key['id']}: {', '.join(scopes)}")
+    if service := found.get("service"):
+        yield _line("service", "ready" if service["ready"] else "not ready")
+    if session := found.get("session"):
+        until = f"{session['state']} until {moment(session['expires_at'])}"
+        yield _line("session", f"{until}, at {session['upstream']}")
+    if held := found.get("held"):
+        probe = f"{held['path']} says" if held["path"] else "an answer of it says"
+        told = f"for up to {held['seconds']:g} s, until {probe} that it is ready"
+        yield _line("held", told)
 
 
 def _line(name: str, value: str) -> str:
