@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import shlex
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +47,59 @@ def test_every_code_block_runs(
 
 def test_no_code_block_is_overlooked() -> None:
     assert README.count("```python") == len(BLOCKS)
+
+
+def test_the_command_line_does_what_is_said(tmp_path: Path) -> None:
+    """All of that section in one shell; the gateway, which would not end, is left out
+    of it and started by the test below."""
+    section = README.partition("\n## Command line\n")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```sh\n(.*?)```", section, re.S)
+    assert len(blocks) == 4
+    lines = [block for block in blocks if not block.startswith(SERVE)]
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(lines)],
+        cwd=tmp_path,
+        env=shell(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "imported 1; 0 were there already" in done.stdout
+    assert "outcome  forwarded" in done.stdout
+    assert (tmp_path / "keys.jsonl").read_text().count("digest") == 1
+
+
+def test_the_gateway_that_is_shown_starts(tmp_path: Path) -> None:
+    (line,) = re.findall(rf"^{SERVE}[^\n]*", README, re.M)
+    line = line.replace("--port 8000", "--port 0")
+    log = tmp_path / "log"
+    with log.open("wb") as written:
+        process = subprocess.Popen(
+            shlex.split(line),
+            env={**shell(), "SESSION_PROXY_STORE": f"sqlite:///{tmp_path}/s.db"},
+            stderr=written,
+        )
+    end = time.monotonic() + 30
+    while log.read_text().count("Application startup complete") < 2:
+        assert process.poll() is None and time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 0
+
+
+SERVE = "session-proxy serve"
+
+
+def shell() -> dict[str, str]:
+    """The environment of somebody who has installed the package."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("SESSION_PROXY_")
+    }
+    return {**clean, "PATH": path}
 
 
 @pytest.mark.parametrize(

@@ -81,9 +81,8 @@ class ProxyError(Exception):
         """The answer: for HEAD the same headers and no body; `strict` answers 500
         where the published contract knows nothing finer (501 to 504, 508)."""
         status, body, headers = self.prepared[strict]
-        return Reply(
-            status, [*headers, (b"x-request-id", request_id)], b"" if head else body
-        )
+        fields = [*headers, (b"x-request-id", request_id)]
+        return Reply(status, fields, b"" if head else body, self)
 
 
 # A hook may raise the family itself: it is answered like a bug.
@@ -152,6 +151,15 @@ class ReservedPath(ProxyError):
     code = "404"
     sentence = "Not found"
     slug = "reserved_path"
+
+
+class NotFound(ProxyError):
+    """No path of a session's, where there is no application behind the proxy."""
+
+    status = 404
+    code = "404"
+    sentence = "Not found"
+    slug = "not_found"
 
 
 class ServiceNotReady(ProxyError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .models import (
@@ -99,6 +99,9 @@ class Backend(Protocol):
     def find_service(self, name: str, /) -> Operation[Service | None]: ...
     def remove_service(self, name: str, /) -> Operation[bool]: ...
     def list_services(self) -> Operation[list[Service]]: ...
+    def restore_services(self, services: Sequence[Service], /) -> Operation[list[bool]]:
+        """Puts those that are not there, all in one step; which of them that were."""
+        ...
 
     def put_session(self, session: Session, /) -> Operation[None]:
         """Replaces one of the same name, creates its service where there is none,
@@ -106,6 +109,10 @@ class Backend(Protocol):
         ...
 
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]: ...
+    def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
+        """With when it was last active."""
+        ...
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]: ...
@@ -119,6 +126,10 @@ class Backend(Protocol):
         now: float,
     ) -> Operation[list[Session]]:
         """In an order of its own, those after the one named `after`."""
+        ...
+
+    def restore_sessions(self, sessions: Sequence[Session], /) -> Operation[list[bool]]:
+        """As `restore_services`; creates their services where there are none."""
         ...
 
     def note_sessions(
@@ -136,6 +147,10 @@ class Backend(Protocol):
     ) -> Operation[Key | None]: ...
     def remove_key(self, id: str, /) -> Operation[bool]: ...
     def list_keys(self, *, after: str, limit: int) -> Operation[list[Key]]: ...
+    def restore_keys(self, keys: Sequence[Key], /) -> Operation[list[bool]]:
+        """As `restore_services`."""
+        ...
+
     def note_keys(self, used_at: Mapping[str, float], /) -> Operation[None]: ...
 
 

@@ -250,11 +250,13 @@ class Outbound:
 @dataclass(slots=True)
 class Reply:
     """What the client gets. `body` is whole; None stands for the response of the
-    round trip that came before, streamed."""
+    round trip that came before, streamed. `refusal` is the error that this answers: for
+    whoever explains it, never for the client."""
 
     status: int
     headers: Headers
     body: bytes | None
+    refusal: Exception | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)

@@ -153,7 +153,7 @@ class SessionProxy:
         activity = Activity(self.store, keys=authenticate is None)
         self.activity = activity if activity.wanted else None
         self._ssl_context = ssl_context
-        self._networks = Networks(allowed_networks)
+        self.networks = Networks(allowed_networks)
         self._transport = _checked_transport(transport)
         own = transport is not None and library_of(transport) is None
         if own and allowed_networks is not None:
@@ -224,12 +224,10 @@ class SessionProxy:
             return AsyncHTTP11Transport(
                 timeouts=timeouts,
                 ssl_context=self._ssl_context,
-                networks=self._networks,
+                networks=self.networks,
             )
         if hasattr(given, "handle_async_request"):
-            return AsyncHTTPXTransport(
-                given, timeouts=timeouts, networks=self._networks
-            )
+            return AsyncHTTPXTransport(given, timeouts=timeouts, networks=self.networks)
         if isinstance(given, AsyncTransport):
             return given
         raise ConfigError(
@@ -249,11 +247,11 @@ class SessionProxy:
             return HTTP11Transport(
                 timeouts=timeouts,
                 ssl_context=self._ssl_context,
-                networks=self._networks,
+                networks=self.networks,
                 drain=self.draining,
             )
         if hasattr(given, "handle_request"):
-            return HTTPXTransport(given, timeouts=timeouts, networks=self._networks)
+            return HTTPXTransport(given, timeouts=timeouts, networks=self.networks)
         if isinstance(given, Transport):
             return given
         raise ConfigError(

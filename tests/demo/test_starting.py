@@ -38,26 +38,31 @@ def only_the_package(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("options", "missing"),
+    ("arguments", "missing", "extra"),
     [
-        ([], "fastapi, uvicorn"),
-        (["--check", "--wsgi"], "fastapi, uvicorn, flask, gunicorn"),
+        (["demo"], "fastapi, uvicorn", "demo"),
+        (
+            ["demo", "--check", "--wsgi"],
+            "fastapi, uvicorn, flask, gunicorn",
+            "demo",
+        ),
+        (["serve"], "uvicorn", "server"),
     ],
 )
 def test_without_the_extra_the_command_names_it(
-    only_the_package: dict[str, str], options: list[str], missing: str
+    only_the_package: dict[str, str], arguments: list[str], missing: str, extra: str
 ) -> None:
     # -S: without site-packages.
     done = subprocess.run(
-        [sys.executable, "-S", *COMMAND[1:], *options],
+        [sys.executable, "-S", *COMMAND[1:-1], *arguments],
         env=only_the_package,
         capture_output=True,
         text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"session-proxy: demo needs {missing}: "
-        'pip install "session-proxy-middleware[demo]"\n'
+        f"session-proxy: {arguments[0]} needs {missing}: "
+        f'pip install "session-proxy-middleware[{extra}]"\n'
     )
 
 
@@ -101,9 +106,7 @@ def test_without_a_port_asked_for_any_free_one_does(
 def test_without_a_command_the_usage_is_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(SystemExit) as exited:
-        main([])
-    assert exited.value.code == 2
+    assert main([]) == 2
     assert "usage: session-proxy" in capsys.readouterr().err
 
 

@@ -59,7 +59,21 @@ def test_services_are_listed_by_name(store: Face) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "a/b", "a\n", "\0", None, 3, ".", "..", "bot[1]", "bot*", "b?t", "bot]"],
+    [
+        "",
+        "a/b",
+        "a\n",
+        "\0",
+        None,
+        3,
+        ".",
+        "..",
+        "bot[1]",
+        "bot*",
+        "b?t",
+        "bot]",
+        "\udcff",
+    ],
 )
 def test_a_service_name_that_no_path_can_hold_is_refused(
     store: Face, name: Any

@@ -61,6 +61,10 @@ def shared_stores() -> list[Store]:
     assert_type(store.sessions.drain("bot", ID), bool)
     assert_type(store.sessions.list(service="bot", state="ended"), list[Session])
     assert_type(store.services.list(), list[Service])
+    assert_type(store.sessions.find("bot", ID), Session | None)
+    assert_type(store.sessions.restore([session]), int)
+    assert_type(store.services.restore(store.services.list()), int)
+    assert_type(store.keys.restore(store.keys.list()), int)
     return [store, open_store("redis://127.0.0.1"), SQLiteStore("s.db")]
 
 

@@ -42,6 +42,7 @@ ROWS: list[Row] = [
     ("MalformedHeaders", 400, "SP-400-HEADER", "Malformed request headers",
      "malformed_headers", {}),
     ("ReservedPath", 404, "404", "Not found", "reserved_path", {}),
+    ("NotFound", 404, "404", "Not found", "not_found", {}),
     ("MethodNotAllowed", 405, "405", "Method not allowed", "method_not_allowed",
      {"allow": METHODS}),
     ("UpstreamUnreachable", 502, "SP-502-UPSTREAM", UNREACHABLE,
@@ -136,6 +137,13 @@ def test_every_class_of_the_family_has_its_row() -> None:
 
     ours = {name for name in family(ProxyError) if hasattr(errors, name)}
     assert ours - {"Unavailable"} == {row[0] for row in ROWS}
+
+
+def test_a_reply_knows_the_error_that_it_answers_and_does_not_show_it() -> None:
+    refusal = error("Forbidden")
+    reply = refusal.reply(b"1", head=False, strict=False)
+    assert reply.refusal is refusal
+    assert "10.9.9.9" not in repr(reply)
 
 
 def test_an_error_of_the_hosts_own_is_answered_by_its_own_class() -> None:

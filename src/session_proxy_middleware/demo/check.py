@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..table import Table
 from .calls import Answer, Call, Fault
 
 CALL_SECONDS = 10.0
@@ -26,11 +27,16 @@ def check(
 ) -> bool:
     """Make the calls, say a line about each, and tell whether all went well."""
     width = max(len(call.name) for call in calls)
-    say(f"{'call':<{width}}  expected  status        ms  answered by")
+    table = Table(
+        ("call", "expected", "status", "ms", "answered by", ""),
+        widths=(width, 0, 0, 8, 0, 0),
+        right=("expected", "status", "ms"),
+    )
+    say(table.heading)
     failed = 0
     for call in calls:
         outcome = attempt(call, port=port, secret=secret)
-        say(row(call, outcome, width))
+        say(table.line(row(call, outcome)))
         failed += outcome.fault is not None
     good = len(calls) - failed
     say("")
@@ -38,17 +44,15 @@ def check(
     return not failed
 
 
-def row(call: Call, outcome: Outcome, width: int) -> str:
-    """A line of the table."""
+def row(call: Call, outcome: Outcome) -> tuple[str, ...]:
+    """The cells of a line."""
     answer = outcome.answer
     status, answered_by = "-", "nobody"
     if answer is not None:
         status, answered_by = str(answer.status), answer.answered_by
-    line = (
-        f"{call.name:<{width}}  {call.status:>8}  {status:>6}"
-        f"  {outcome.took * 1000:>8.1f}  {answered_by:<11}"
-    )
-    return f"{line}  OK" if outcome.fault is None else f"{line}  FAIL {outcome.fault}"
+    verdict = "OK" if outcome.fault is None else f"FAIL {outcome.fault}"
+    took = f"{outcome.took * 1000:.1f}"
+    return call.name, str(call.status), status, took, answered_by, verdict
 
 
 def attempt(call: Call, *, port: int, secret: str) -> Outcome:

@@ -40,7 +40,6 @@ _KNOWN_BYTES = 4096
 
 (
     KEEP,
-    DROP,
     MALFORMED,
     CONNECTION,
     UPGRADE,
@@ -52,12 +51,19 @@ _KNOWN_BYTES = 4096
     FORWARDED,
     COOKIE,
     VIA,
-) = range(13)
+    # From here on they are dropped and mean nothing to the proxy either.
+    HOP,
+    EXPECT,
+    PLATFORM,
+    ALIAS,
+    NO_COOKIE,
+) = range(17)
+DROPPED = HOP
 _SPECIAL = {
     b"authorization": AUTHORIZATION,
     b"connection": CONNECTION,
     b"content-length": LENGTH,
-    b"expect": DROP,
+    b"expect": EXPECT,
     b"forwarded": FORWARDED,
     b"host": HOST,
     b"transfer-encoding": ENCODING,
@@ -65,10 +71,12 @@ _SPECIAL = {
     b"via": VIA,
     b"x-request-id": ID,
 }
-_COOKIE_ACTIONS = {"isolate": COOKIE, "drop": DROP, "forward": KEEP}
+_COOKIE_ACTIONS = {"isolate": COOKIE, "drop": NO_COOKIE, "forward": KEEP}
 # Fields whose `_` spelling a CGI-like session would take for the real one
 # (CVE-2025-64484, CVE-2026-52845).
-_NO_ALIAS = (AUTHORIZATION, DROP, FORWARDED, HOST, ID, LENGTH, ENCODING)
+_NO_ALIAS = frozenset(
+    {AUTHORIZATION, HOP, EXPECT, PLATFORM, FORWARDED, HOST, ID, LENGTH, ENCODING}
+)
 
 Framing = tuple[bool, int | None]
 """Whether a body follows, and its length where that is known."""
@@ -171,6 +179,10 @@ class HeaderRules:
         self._actions = _Actions(platform, _COOKIE_ACTIONS[cookies])
         self._known: dict[tuple[Field, ...], RequestFields] = {}
 
+    def action(self, name: bytes) -> int:
+        """What is done with a field of this name: one of the numbers above."""
+        return self._actions[name]
+
     def sift(self, request: Request) -> RequestFields:
         """One pass over a request's fields, unless ones like them came before.
 
@@ -219,7 +231,7 @@ class HeaderRules:
             elif action is VIA:
                 kept.append(field)
                 fields.via += (value,)
-            elif action is not DROP:
+            elif action < DROPPED:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
             raise HeadersTooLarge(f"{size} bytes")
@@ -271,7 +283,7 @@ class _Actions(Learnt):
         action = self._classify_plain(name)
         if action is KEEP and b"_" in name:
             alias = self._classify_plain(name.replace(b"_", b"-"))
-            return DROP if alias in _NO_ALIAS else KEEP
+            return ALIAS if alias in _NO_ALIAS else KEEP
         return action
 
     def _classify_plain(self, name: bytes) -> int:
@@ -279,9 +291,12 @@ class _Actions(Learnt):
             return self._special[name]
         if name.startswith(b"x-forwarded-"):
             return FORWARDED
-        platform = (b"x-daily-", b"x-session-proxy-")
-        if name in HOP_BY_HOP or name == self._platform or name.startswith(platform):
-            return DROP
+        if name in HOP_BY_HOP:
+            return HOP
+        if name == self._platform or name.startswith(
+            (b"x-daily-", b"x-session-proxy-")
+        ):
+            return PLATFORM
         return KEEP
 
 

@@ -8,6 +8,7 @@ from ..errors import ConfigError
 from ..interfaces import Store
 from .managed import ManagedStore
 from .memory import MemoryStore
+from .naming import shown
 from .redis import RedisStore
 from .sqlite import SQLiteStore
 
@@ -32,7 +33,7 @@ def open_store(url: str) -> ManagedStore:
         return RedisStore(url)
     raise ConfigError(
         "store must be a Store or a URL: 'memory://', 'sqlite:///path.db', "
-        f"'redis://', 'rediss://' or 'unix://', not {url.partition('://')[0]!r}"
+        f"'redis://', 'rediss://' or 'unix://', not {shown(url)!r}"
     )
 
 

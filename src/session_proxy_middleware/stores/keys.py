@@ -8,33 +8,21 @@ hash: there is no guessing it.
 from __future__ import annotations
 
 import hmac
-import math
-import re
-import secrets
 import time
-import warnings
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import compress
 
-from ..errors import METHODS, ConfigError
 from ..interfaces import Backend
-from ..models import Key, Principal
+from ..models import Key
 from ..rules import life
-from ..rules.credential import digest
+from .new_keys import checked_overlap, new_key, shown_once, successor
 from .sessions import checked_limit
 from .watching import Watchers
 
 OVERLAP = 86_400.0
 """Seconds that a key is still good after its successor was made."""
 
-SHORTEST = 20
-"""Characters of a secret of one's own: at 6 bits each, 120 bits if it is random."""
-
-ENOUGH = 32
-"""Characters from which on nothing is said about it."""
-
-_SECRET = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _NOBODY = bytes(32)
 
 
@@ -43,7 +31,7 @@ Page = list[Key]
 
 
 class Keys:
-    """The keys: `create`, `lookup`, `find`, `rotate`, `revoke`, `list`.
+    """The keys: `create`, `lookup`, `find`, `rotate`, `revoke`, `list`, `restore`.
 
     Raises (from every method): `StoreUnavailable`.
     """
@@ -72,8 +60,8 @@ class Keys:
         Raises:
             ConfigError: an option is not valid, or the secret is taken.
         """
-        new = _new(services, methods, paths, secret, not_before, expires_at)
-        shown = _shown(new, self._backend.put_key(new.key).run())
+        new = new_key(services, methods, paths, secret, not_before, expires_at)
+        shown = shown_once(new, self._backend.put_key(new.key).run())
         self._watchers.tell("key", shown.id)
         return shown
 
@@ -92,13 +80,13 @@ class Keys:
         Raises:
             ConfigError: `overlap` is no number of seconds.
         """
-        expiring = partial(life.expiring, at=time.time() + _overlap(overlap))
+        expiring = partial(life.expiring, at=time.time() + checked_overlap(overlap))
         old = self._backend.key_of(id).run()
         if old is None:
             return None
         # The new one first: a failure in between leaves one key too many, not none.
-        new = _successor(old)
-        shown = _shown(new, self._backend.put_key(new.key).run())
+        new = successor(old)
+        shown = shown_once(new, self._backend.put_key(new.key).run())
         self._backend.change_key(id, expiring).run()
         self._watchers.tell("key", id)
         return shown
@@ -113,6 +101,11 @@ class Keys:
         """Keys in the order of their ids, `limit` of them at most; the next page
         comes `after` the `id` of the last."""
         return self._backend.list_keys(after=after, limit=checked_limit(limit)).run()
+
+    def restore(self, keys: Sequence[Key]) -> int:
+        """Put back what was exported, in one step; how many that were. One whose id or
+        digest is there already is left as it is."""
+        return self._told(keys, self._backend.restore_keys(keys).run())
 
     def note(self, used_at: Mapping[str, float]) -> None:
         """The keys of these ids were used, at these times."""
@@ -129,8 +122,8 @@ class Keys:
         expires_at: float | None = None,
     ) -> Key:
         """`create`, awaitable."""
-        new = _new(services, methods, paths, secret, not_before, expires_at)
-        shown = _shown(new, await self._backend.put_key(new.key))
+        new = new_key(services, methods, paths, secret, not_before, expires_at)
+        shown = shown_once(new, await self._backend.put_key(new.key))
         self._watchers.tell("key", shown.id)
         return shown
 
@@ -144,12 +137,12 @@ class Keys:
 
     async def arotate(self, id: str, *, overlap: float = OVERLAP) -> Key | None:
         """`rotate`, awaitable."""
-        expiring = partial(life.expiring, at=time.time() + _overlap(overlap))
+        expiring = partial(life.expiring, at=time.time() + checked_overlap(overlap))
         old = await self._backend.key_of(id)
         if old is None:
             return None
-        new = _successor(old)
-        shown = _shown(new, await self._backend.put_key(new.key))
+        new = successor(old)
+        shown = shown_once(new, await self._backend.put_key(new.key))
         await self._backend.change_key(id, expiring)
         self._watchers.tell("key", id)
         return shown
@@ -164,9 +157,18 @@ class Keys:
         """`list`, awaitable."""
         return await self._backend.list_keys(after=after, limit=checked_limit(limit))
 
+    async def arestore(self, keys: Sequence[Key]) -> int:
+        """`restore`, awaitable."""
+        return self._told(keys, await self._backend.restore_keys(keys))
+
     async def anote(self, used_at: Mapping[str, float]) -> None:
         """`note`, awaitable."""
         await self._backend.note_keys(used_at)
+
+    def _told(self, keys: Sequence[Key], put: Sequence[bool]) -> int:
+        for key in compress(keys, put):
+            self._watchers.tell("key", key.id)
+        return sum(put)
 
 
 def checked_key(digest: bytes, key: Key | None) -> Key | None:
@@ -181,115 +183,3 @@ def checked_key(digest: bytes, key: Key | None) -> Key | None:
     if key.expires_at is None and key.not_before is None:
         return key
     return key if life.usable(key, time.time()) else None
-
-
-@dataclass(frozen=True, slots=True)
-class _New:
-    """A key on its way into the store, and what is shown of it once."""
-
-    key: Key
-    secret: str = field(repr=False)
-
-
-def _shown(new: _New, put: bool) -> Key:
-    if not put:
-        raise ConfigError("secret is the secret of another key")
-    return replace(new.key, secret=new.secret)
-
-
-def _new(
-    services: Iterable[str],
-    methods: Iterable[str] | None,
-    paths: Iterable[str] | None,
-    secret: str | None,
-    not_before: float | None,
-    expires_at: float | None,
-) -> _New:
-    _moment("not_before", not_before)
-    _moment("expires_at", expires_at)
-    id = secrets.token_hex(8)
-    secret = _generated(id) if secret is None else _chosen(secret)
-    try:
-        principal = Principal(
-            id=id,
-            services=_texts("services", services),
-            methods=_methods(methods),
-            paths=None if paths is None else _texts("paths", paths),
-        )
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-    key = Key(
-        id=id,
-        digest=digest(secret.encode("ascii")),
-        principal=principal,
-        not_before=not_before,
-        expires_at=expires_at,
-        created_at=time.time(),
-    )
-    return _New(key, secret)
-
-
-def _successor(old: Key) -> _New:
-    id = secrets.token_hex(8)
-    secret = _generated(id)
-    key = replace(
-        old,
-        id=id,
-        digest=digest(secret.encode("ascii")),
-        principal=replace(old.principal, id=id),
-        created_at=time.time(),
-        used_at=None,
-    )
-    return _New(key, secret)
-
-
-def _generated(id: str) -> str:
-    return f"pk_{id}_{secrets.token_urlsafe(32)}"
-
-
-def _chosen(secret: str) -> str:
-    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-        raise ConfigError(
-            "secret must be a token of letters, digits and -._~+/ (RFC 6750)"
-        )
-    if len(secret) < SHORTEST:
-        raise ConfigError(f"secret must have at least {SHORTEST} random characters")
-    if len(secret) < ENOUGH:
-        warnings.warn(
-            f"a secret of {len(secret)} characters is short: {ENOUGH} random ones "
-            "leave nothing to guess",
-            stacklevel=4,
-        )
-    return secret
-
-
-def _overlap(seconds: float) -> float:
-    number = isinstance(seconds, int | float) and math.isfinite(seconds)
-    if not number or seconds < 0:
-        raise ConfigError(f"overlap must be seconds from 0 up, not {seconds!r}")
-    return seconds
-
-
-def _moment(option: str, value: float | None) -> None:
-    number = isinstance(value, int | float) and math.isfinite(value)
-    if value is not None and not number:
-        raise ConfigError(f"{option} must be seconds since the epoch, not {value!r}")
-
-
-def _texts(option: str, values: Iterable[str]) -> tuple[str, ...]:
-    listed = isinstance(values, Iterable) and not isinstance(values, str)
-    found = tuple(values) if listed else ()
-    if not found or not all(isinstance(each, str) and each for each in found):
-        raise ConfigError(f"{option} must be a list of names, not {values!r}")
-    return found
-
-
-def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
-    if values is None:
-        return None
-    found = frozenset(each.upper() for each in _texts("methods", values))
-    if unknown := found - set(METHODS):
-        raise ConfigError(
-            f"methods must be among {', '.join(METHODS)}, not {sorted(unknown)}"
-        )
-    return found

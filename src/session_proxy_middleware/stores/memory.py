@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -119,21 +119,47 @@ class Memory:
     def list_services(self) -> Now[list[Service]]:
         return Now(lambda: [found for _, found in sorted(self.services.items())])
 
+    def restore_services(self, services: Sequence[Service], /) -> Now[list[bool]]:
+        def put(service: Service) -> bool:
+            return self.services.setdefault(service.name, service) is service
+
+        return Now(lambda: list(map(put, services)))
+
     def put_session(self, session: Session, /) -> Now[None]:
         def put() -> None:
-            name = session.service, session.id
             with self._lock:
                 self._forget(session.registered_at - life.ENDED_KEPT)
-                self.services.setdefault(session.service, Service(name=session.service))
-                self._ended.pop(name, None)
-                self._active.pop(name, None)
-                self.alive[name] = session
-                heapq.heappush(self._ends, (session.expires_at, name))
+                self._put(session)
 
         return Now(put)
 
     def find_session(self, service: str, id: str, /) -> Now[Session | None]:
         return Now(lambda: self._find((service, id)))
+
+    def session_of(self, service: str, id: str, /) -> Now[Session | None]:
+        def find() -> Session | None:
+            name = service, id
+            found = self._find(name)
+            active_at = self._active.get(name)
+            return None if found is None else replace(found, active_at=active_at)
+
+        return Now(find)
+
+    def restore_sessions(self, sessions: Sequence[Session], /) -> Now[list[bool]]:
+        def put(session: Session) -> bool:
+            name = session.service, session.id
+            if self._find(name) is not None:
+                return False
+            self._put(session)
+            if session.active_at is not None:
+                self._active[name] = session.active_at
+            return True
+
+        def restored() -> list[bool]:
+            with self._lock:
+                return list(map(put, sessions))
+
+        return Now(restored)
 
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
@@ -193,11 +219,7 @@ class Memory:
     def put_key(self, key: Key, /) -> Now[bool]:
         def put() -> bool:
             with self._lock:
-                if key.digest in self.keys or key.id in self._digests:
-                    return False
-                self.keys[key.digest] = key
-                self._digests[key.id] = key.digest
-                return True
+                return self._put_key(key)
 
         return Now(put)
 
@@ -237,6 +259,19 @@ class Memory:
 
         return Now(listed)
 
+    def restore_keys(self, keys: Sequence[Key], /) -> Now[list[bool]]:
+        def put(key: Key) -> bool:
+            new = self._put_key(replace(key, used_at=None))
+            if new and key.used_at is not None:
+                self._used[key.id] = key.used_at
+            return new
+
+        def restored() -> list[bool]:
+            with self._lock:
+                return list(map(put, keys))
+
+        return Now(restored)
+
     def note_keys(self, used_at: Mapping[str, float], /) -> Now[None]:
         def note() -> None:
             with self._lock:
@@ -247,6 +282,21 @@ class Memory:
 
     def _find(self, name: Name) -> Session | None:
         return self.alive.get(name) or self._ended.get(name)
+
+    def _put(self, session: Session) -> None:
+        name = session.service, session.id
+        self.services.setdefault(session.service, Service(name=session.service))
+        for kept in (self.alive, self._ended, self._active):
+            kept.pop(name, None)
+        (self._ended if session.state == "ended" else self.alive)[name] = session
+        heapq.heappush(self._ends, (session.expires_at, name))
+
+    def _put_key(self, key: Key) -> bool:
+        if key.digest in self.keys or key.id in self._digests:
+            return False
+        self.keys[key.digest] = key
+        self._digests[key.id] = key.digest
+        return True
 
     def _shown(self, id: str) -> Key | None:
         key = self.keys.get(self._digests.get(id, b""))

@@ -1,12 +1,18 @@
-"""Sessions and keys as plain values: what is written into a store, or a file."""
+"""Services, sessions and keys as plain values: what is written into a store, or a
+file."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from ..models import Key, Principal, Session
+from ..models import Key, Principal, Service, Session
 from .address import parse
+
+
+def service_record(service: Service) -> dict[str, Any]:
+    """The service as values that JSON knows."""
+    return {"name": service.name, "ready": service.ready}
 
 
 def session_record(session: Session) -> dict[str, Any]:

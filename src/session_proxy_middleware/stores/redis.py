@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ConfigError, StoreUnavailable
 from .managed import ManagedStore
+from .naming import plain, shown
 from .redis_backend import Redis, Steps
 
 T = TypeVar("T")
@@ -20,6 +21,11 @@ PATIENCE = 1.0
 
 SCHEMA = 1
 _SCHEMA = "session_proxy:schema"
+
+_UNREADABLE = (
+    "it can't be read; in a user name or password '/', '?', '#' and '@' are to be "
+    "written %2F, %3F, %23 and %40"
+)
 
 
 class RedisStore(ManagedStore):
@@ -74,8 +80,13 @@ class Server:
             self._client = redis.Redis.from_url(
                 url, retry=self._retry[0](self._no_backoff(), 1), **self._options
             )
+            # Not connected, but made: an option of the URL that it does not know would
+            # else be told by the first request.
+            pool = self._client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)
         except (ValueError, TypeError) as error:
-            raise ConfigError(f"store {_shown(url)!r}: {error}") from error
+            reason = str(error) if plain(url) else _UNREADABLE
+            raise ConfigError(f"store {shown(url)!r}: {reason}") from error
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Any] = (
             WeakKeyDictionary()
         )
@@ -162,7 +173,7 @@ class Server:
 
     def _failed(self, error: Exception) -> StoreUnavailable:
         self._checked = False
-        return StoreUnavailable(f"{_shown(self._url)}: {error}")
+        return StoreUnavailable(f"{shown(self._url)}: {error}")
 
 
 class ServerOperation(Generic[T]):
@@ -180,9 +191,3 @@ class ServerOperation(Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._server.aperform(self._steps).__await__()
-
-
-def _shown(url: str) -> str:
-    """The URL without user, password and options."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.partition('?')[0].rpartition('@')[2]}"

@@ -9,13 +9,14 @@ compared and set by a script: nothing comes between.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..interfaces import Operation
 from ..models import Key, Service, Session, State
 from ..rules import life
 from .records import key_of, key_record, session_of, session_record, text
+from .redis_scripts import FORGET, NOTE, PUT_KEY, REMOVE_KEY, REPLACE, RESTORE
 
 T = TypeVar("T")
 
@@ -38,44 +39,6 @@ _KEY = _PREFIX + "key:"
 _KEYS = _PREFIX + "keys"
 _DIGESTS = _PREFIX + "digests"
 _USED = _PREFIX + "used"
-
-_REPLACE = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-if KEYS[2] then redis.call('ZADD', KEYS[2], ARGV[3], ARGV[4]) end
-return 1
-"""
-_FORGET = """
-local old = redis.call(
-    'ZRANGE', KEYS[1], '-inf', ARGV[1], 'BYSCORE', 'LIMIT', 0, ARGV[2])
-for _, name in ipairs(old) do
-    redis.call('DEL', ARGV[3] .. name)
-    for i = 1, 3 do redis.call('ZREM', KEYS[i], name) end
-end
-"""
-_NOTE = """
-if redis.call('EXISTS', KEYS[1]) == 1 then
-    redis.call('ZADD', KEYS[2], 'GT', ARGV[1], ARGV[2])
-end
-"""
-_PUT_KEY = """
-if redis.call('EXISTS', KEYS[1]) + redis.call('HEXISTS', KEYS[2], ARGV[1]) > 0 then
-    return 0
-end
-redis.call('SET', KEYS[1], ARGV[3])
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[3], 0, ARGV[1])
-return 1
-"""
-_REMOVE_KEY = """
-local digest = redis.call('HGET', KEYS[1], ARGV[1])
-if not digest then return 0 end
-redis.call('DEL', ARGV[2] .. digest)
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-return 1
-"""
 
 
 class Begin(Protocol):
@@ -102,11 +65,24 @@ class Redis:
     def list_services(self) -> Operation[list[Service]]:
         return self._begin(_list_services())
 
+    def restore_services(self, services: Sequence[Service], /) -> Operation[list[bool]]:
+        return self._begin(
+            _truths(
+                [("HSETNX", _SERVICES, each.name, int(each.ready)) for each in services]
+            )
+        )
+
     def put_session(self, session: Session, /) -> Operation[None]:
         return self._begin(_put_session(session))
 
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]:
         return self._begin(_find_session(service, id))
+
+    def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
+        return self._begin(_session_of(f"{service}/{id}"))
+
+    def restore_sessions(self, sessions: Sequence[Session], /) -> Operation[list[bool]]:
+        return self._begin(_truths([_restore(each) for each in sessions]))
 
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
@@ -130,10 +106,7 @@ class Redis:
         return self._begin(_note_sessions(active_at))
 
     def put_key(self, key: Key, /) -> Operation[bool]:
-        digest = key.digest.hex()
-        record = text(key_record(key))
-        keys = (_KEY + digest, _DIGESTS, _KEYS)
-        return self._begin(_truth(*_eval(_PUT_KEY, keys, key.id, digest, record)))
+        return self._begin(_truth(*_put_key(key, None)))
 
     def find_key(self, digest: bytes, /) -> Operation[Key | None]:
         return self._begin(_find_key(digest.hex()))
@@ -148,10 +121,13 @@ class Redis:
 
     def remove_key(self, id: str, /) -> Operation[bool]:
         keys = (_DIGESTS, _KEYS, _USED)
-        return self._begin(_truth(*_eval(_REMOVE_KEY, keys, id, _KEY)))
+        return self._begin(_truth(*_eval(REMOVE_KEY, keys, id, _KEY)))
 
     def list_keys(self, *, after: str, limit: int) -> Operation[list[Key]]:
         return self._begin(_list_keys(after, limit))
+
+    def restore_keys(self, keys: Sequence[Key], /) -> Operation[list[bool]]:
+        return self._begin(_truths([_put_key(each, each.used_at) for each in keys]))
 
     def note_keys(self, used_at: Mapping[str, float], /) -> Operation[None]:
         return self._begin(_note_keys(used_at))
@@ -163,6 +139,11 @@ def _eval(script: str, keys: tuple[str, ...], *values: Any) -> Command:
 
 def _truth(*command: Any) -> Steps[bool]:
     return bool((yield command))
+
+
+def _truths(commands: list[Command]) -> Steps[list[bool]]:
+    """Of all of them, in one transaction."""
+    return [bool(each) for each in (yield commands)] if commands else []
 
 
 def _put_service(service: Service) -> Steps[None]:
@@ -184,7 +165,7 @@ def _put_session(session: Session) -> Steps[None]:
     before = session.registered_at - life.ENDED_KEPT
     old = (_ENDS, _SESSIONS, _ACTIVE)
     yield [
-        _eval(_FORGET, old, before, FORGOTTEN_AT_ONCE, _SESSION),
+        _eval(FORGET, old, before, FORGOTTEN_AT_ONCE, _SESSION),
         ("SET", _SESSION + name, text(session_record(session))),
         ("ZADD", _SESSIONS, 0, name),
         ("ZADD", _ENDS, session.expires_at, name),
@@ -198,6 +179,23 @@ def _find_session(service: str, id: str) -> Steps[Session | None]:
     return None if line is None else session_of(json.loads(line))
 
 
+def _session_of(name: str) -> Steps[Session | None]:
+    line, active = yield [("GET", _SESSION + name), ("ZSCORE", _ACTIVE, name)]
+    if line is None:
+        return None
+    return session_of(json.loads(line), None if active is None else float(active))
+
+
+def _restore(session: Session) -> Command:
+    name = session.name
+    keys = (_SESSION + name, _SESSIONS, _ENDS, _ACTIVE, _SERVICES)
+    record = text(session_record(session))
+    values = [session.service, name, record, session.expires_at]
+    if session.active_at is not None:
+        values.append(session.active_at)
+    return _eval(RESTORE, keys, *values)
+
+
 def _change_session(
     name: str, change: Callable[[Session], Session | None]
 ) -> Steps[Session | None]:
@@ -208,7 +206,7 @@ def _change_session(
         if new is None:
             return None
         changed = text(session_record(new))
-        if (yield _eval(_REPLACE, keys, line, changed, new.expires_at, name)):
+        if (yield _eval(REPLACE, keys, line, changed, new.expires_at, name)):
             return new
 
 
@@ -247,7 +245,7 @@ def _list_sessions(
 def _note_sessions(active_at: Mapping[tuple[str, str], float]) -> Steps[None]:
     names = {"/".join(name): at for name, at in active_at.items()}
     commands = [
-        _eval(_NOTE, (_SESSION + name, _ACTIVE), at, name) for name, at in names.items()
+        _eval(NOTE, (_SESSION + name, _ACTIVE), at, name) for name, at in names.items()
     ]
     if commands:
         yield commands
@@ -263,6 +261,15 @@ def _key_of(id: str) -> Steps[Key | None]:
     return found[0] if found else None
 
 
+def _put_key(key: Key, used_at: float | None) -> Command:
+    digest = key.digest.hex()
+    keys = (_KEY + digest, _DIGESTS, _KEYS, _USED)
+    values: list[Any] = [key.id, digest, text(key_record(key))]
+    if used_at is not None:
+        values.append(used_at)
+    return _eval(PUT_KEY, keys, *values)
+
+
 def _change_key(id: str, change: Callable[[Key], Key | None]) -> Steps[Key | None]:
     digest = yield ("HGET", _DIGESTS, id)
     while digest is not None:
@@ -271,7 +278,7 @@ def _change_key(id: str, change: Callable[[Key], Key | None]) -> Steps[Key | Non
         if new is None:
             return None
         changed = text(key_record(new))
-        if (yield _eval(_REPLACE, (_KEY + digest,), line, changed)):
+        if (yield _eval(REPLACE, (_KEY + digest,), line, changed)):
             return new
     return None
 
@@ -307,7 +314,7 @@ def _note_keys(used_at: Mapping[str, float]) -> Steps[None]:
         return
     digests = yield ("HMGET", _DIGESTS, *used_at)
     commands = [
-        _eval(_NOTE, (f"{_KEY}{digest}", _USED), at, id)
+        _eval(NOTE, (f"{_KEY}{digest}", _USED), at, id)
         for (id, at), digest in zip(used_at.items(), digests, strict=True)
     ]
     yield commands

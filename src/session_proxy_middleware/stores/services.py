@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import compress
 
 from ..errors import ConfigError
 from ..interfaces import Backend
@@ -10,7 +12,8 @@ from ..models import Service
 from .watching import Watchers
 
 # Not the characters of globs: a key for "bot[1]" would open "bot1".
-_SERVICE = re.compile(r"[^/*?\[\]\x00-\x1f\x7f]+")
+# Nor lone surrogates, which no database takes for text.
+_SERVICE = re.compile(r"[^/*?\[\]\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 def checked_service(name: str) -> str:
@@ -33,7 +36,7 @@ Page = list[Service]
 
 
 class Services:
-    """The services: `put`, `lookup`, `remove`, `list`.
+    """The services: `put`, `lookup`, `remove`, `list`, `restore`.
 
     Raises (from every method): `StoreUnavailable`.
     """
@@ -67,6 +70,11 @@ class Services:
         """All of them, by name."""
         return self._backend.list_services().run()
 
+    def restore(self, services: Sequence[Service]) -> int:
+        """Put back what was exported, in one step; how many that were. One that is
+        there already is left as it is."""
+        return self._told(services, self._backend.restore_services(services).run())
+
     async def aput(self, name: str, *, ready: bool = True) -> Service:
         """`put`, awaitable."""
         service = Service(name=checked_service(name), ready=bool(ready))
@@ -87,3 +95,12 @@ class Services:
     async def alist(self) -> Page:
         """`list`, awaitable."""
         return await self._backend.list_services()
+
+    async def arestore(self, services: Sequence[Service]) -> int:
+        """`restore`, awaitable."""
+        return self._told(services, await self._backend.restore_services(services))
+
+    def _told(self, services: Sequence[Service], put: Sequence[bool]) -> int:
+        for service in compress(services, put):
+            self._watchers.tell("service", service.name)
+        return sum(put)

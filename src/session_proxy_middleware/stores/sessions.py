@@ -6,8 +6,9 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import compress
 from typing import Any, Literal
 
 from ..errors import ConfigError
@@ -21,7 +22,7 @@ from .watching import Watchers
 
 _ID = re.compile(r"[\x21-\x2e\x30-\x7e]+")
 _BEGINNINGS = ("running", "starting")
-_STATES = ("starting", "running", "draining", "ended")
+STATES = ("starting", "running", "draining", "ended")
 
 Change = Callable[[Session], Session | None]
 
@@ -30,7 +31,8 @@ Page = list[Session]
 
 
 class Sessions:
-    """The sessions: `register`, `lookup`, `touch`, `ready`, `drain`, `end`, `list`.
+    """The sessions: `register`, `lookup`, `find`, `touch`, `ready`, `drain`, `end`,
+    `list`, `restore`.
 
     Raises (from every method): `StoreUnavailable`.
     """
@@ -58,7 +60,7 @@ class Sessions:
         Raises:
             ConfigError: one of these is not valid.
         """
-        session = _new(service, id, upstream, state, ttl)
+        session = new_session(service, id, upstream, state, ttl)
         self._backend.put_session(session).run()
         self._watchers.tell("session", session)
         return session
@@ -67,6 +69,12 @@ class Sessions:
         """The session, or None: also when it has ended."""
         found = self._backend.find_session(service, id).run()
         return found if found is not None and life.alive(found, time.time()) else None
+
+    def find(self, service: str, id: str) -> Session | None:
+        """The session, also when it has ended, and when it was last active. None when
+        it is not known, or ended long ago."""
+        found = self._backend.session_of(service, canonical(id)).run()
+        return None if found is None else life.seen_at(found, time.time())
 
     def touch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """Its time to live begins anew, or another one with `ttl`. False when it is
@@ -111,6 +119,13 @@ class Sessions:
             **_page(service, state, after, limit), now=time.time()
         ).run()
 
+    def restore(self, sessions: Sequence[Session]) -> int:
+        """Put back what was exported, in one step; how many that were. One that is
+        there already is left as it is, also when it has ended. Unknown services are
+        created, ready."""
+        put = self._backend.restore_sessions(sessions).run()
+        return self._told_of(sessions, put)
+
     def note(self, active_at: Mapping[tuple[str, str], float]) -> None:
         """Bytes flowed, at these times, for these (service, id)."""
         self._backend.note_sessions(active_at).run()
@@ -125,7 +140,7 @@ class Sessions:
         ttl: float = SESSION_TTL,
     ) -> Session:
         """`register`, awaitable."""
-        session = _new(service, id, upstream, state, ttl)
+        session = new_session(service, id, upstream, state, ttl)
         await self._backend.put_session(session)
         self._watchers.tell("session", session)
         return session
@@ -134,6 +149,11 @@ class Sessions:
         """`lookup`, awaitable."""
         found = await self._backend.find_session(service, id)
         return found if found is not None and life.alive(found, time.time()) else None
+
+    async def afind(self, service: str, id: str) -> Session | None:
+        """`find`, awaitable."""
+        found = await self._backend.session_of(service, canonical(id))
+        return None if found is None else life.seen_at(found, time.time())
 
     async def atouch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """`touch`, awaitable."""
@@ -169,6 +189,11 @@ class Sessions:
             **_page(service, state, after, limit), now=time.time()
         )
 
+    async def arestore(self, sessions: Sequence[Session]) -> int:
+        """`restore`, awaitable."""
+        put = await self._backend.restore_sessions(sessions)
+        return self._told_of(sessions, put)
+
     async def anote(self, active_at: Mapping[tuple[str, str], float]) -> None:
         """`note`, awaitable."""
         await self._backend.note_sessions(active_at)
@@ -186,8 +211,16 @@ class Sessions:
             self._watchers.tell("session", changed)
         return changed is not None
 
+    def _told_of(self, sessions: Sequence[Session], put: Sequence[bool]) -> int:
+        for session in compress(sessions, put):
+            self._watchers.tell("session", session)
+        return sum(put)
 
-def _new(service: str, id: str, upstream: str, state: State, ttl: float) -> Session:
+
+def new_session(
+    service: str, id: str, upstream: str, state: State, ttl: float
+) -> Session:
+    """See `Sessions.register`. Raises `ConfigError`."""
     if not isinstance(id, str) or not _ID.fullmatch(id):
         raise ConfigError(
             f"a session's id must be one path segment of printable ASCII, not {id!r}"
@@ -238,8 +271,8 @@ def checked_limit(limit: int) -> int:
 
 
 def _page(service: str | None, state: str | None, after: str, limit: int) -> Any:
-    if state is not None and state not in _STATES:
-        raise ConfigError(f"state must be one of {', '.join(_STATES)}, not {state!r}")
+    if state is not None and state not in STATES:
+        raise ConfigError(f"state must be one of {', '.join(STATES)}, not {state!r}")
     before, _, id = after.partition("/")
     return {
         "service": service,

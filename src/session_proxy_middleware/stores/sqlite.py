@@ -40,7 +40,8 @@ class SQLiteStore(ManagedStore):
         name = os.fspath(path)
         if not isinstance(name, str) or not name or name.startswith(":memory:"):
             raise ConfigError(f"a SQLite store needs a file, not {path!r}")
-        self._file = File(os.path.abspath(name))
+        self.path = os.path.abspath(name)
+        self._file = File(self.path)
         super().__init__(SQLite(self._file.operation))
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..interfaces import Operation
@@ -25,6 +25,10 @@ _PUT_SESSION = (
     f"REPLACE INTO sessions ({_COLUMNS}) "  # noqa: S608
     f"VALUES ({', '.join(':' + name for name in _NAMES)})"
 )
+_RESTORE_SESSION = (
+    f"INSERT OR IGNORE INTO sessions ({_COLUMNS}, active_at) "  # noqa: S608
+    f"VALUES ({', '.join(':' + name for name in _NAMES)}, :active_at)"
+)
 _CHANGE_SESSION = (
     "UPDATE sessions SET state=:state, ttl=:ttl, expires_at=:expires_at "
     "WHERE service=:service AND id=:id"
@@ -34,6 +38,9 @@ _FORGET = (
     "(SELECT service, id FROM sessions WHERE expires_at < ? LIMIT ?)"
 )
 _LIST = f"SELECT {_COLUMNS}, active_at FROM sessions WHERE "  # noqa: S608
+_ONE = _LIST + "service=? AND id=?"
+_SERVICE = "INSERT OR IGNORE INTO services VALUES (?, ?)"
+_KEY = "INSERT OR IGNORE INTO keys (digest, id, record, used_at) VALUES (?, ?, ?, ?)"
 _STATE = "(CASE WHEN expires_at <= :now THEN 'ended' ELSE state END) = :state"
 
 
@@ -79,13 +86,20 @@ class SQLite:
 
         return self._begin(listed, writes=False)
 
+    def restore_services(self, services: Sequence[Service], /) -> Operation[list[bool]]:
+        def restored(connection: Connection) -> list[bool]:
+            return [
+                _changed(connection, _SERVICE, each.name, each.ready)
+                for each in services
+            ]
+
+        return self._begin(restored, writes=True)
+
     def put_session(self, session: Session, /) -> Operation[None]:
         def put(connection: Connection) -> None:
             before = session.registered_at - life.ENDED_KEPT
             connection.execute(_FORGET, (before, FORGOTTEN_AT_ONCE))
-            connection.execute(
-                "INSERT OR IGNORE INTO services VALUES (?, 1)", (session.service,)
-            )
+            connection.execute(_SERVICE, (session.service, True))
             connection.execute(_PUT_SESSION, session_record(session))
 
         return self._begin(put, writes=True)
@@ -95,6 +109,24 @@ class SQLite:
             return _session(_one(connection, _SESSION, service, id))
 
         return self._begin(find, writes=False)
+
+    def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
+        def find(connection: Connection) -> Session | None:
+            return _session(_one(connection, _ONE, service, id))
+
+        return self._begin(find, writes=False)
+
+    def restore_sessions(self, sessions: Sequence[Session], /) -> Operation[list[bool]]:
+        def restored(connection: Connection) -> list[bool]:
+            put = []
+            for each in sessions:
+                record = {**session_record(each), "active_at": each.active_at}
+                put.append(connection.execute(_RESTORE_SESSION, record).rowcount > 0)
+                if put[-1]:
+                    connection.execute(_SERVICE, (each.service, True))
+            return put
+
+        return self._begin(restored, writes=True)
 
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
@@ -150,13 +182,7 @@ class SQLite:
 
     def put_key(self, key: Key, /) -> Operation[bool]:
         def put(connection: Connection) -> bool:
-            return _changed(
-                connection,
-                "INSERT OR IGNORE INTO keys (digest, id, record) VALUES (?, ?, ?)",
-                key.digest,
-                key.id,
-                text(key_record(key)),
-            )
+            return _put_key(connection, key, None)
 
         return self._begin(put, writes=True)
 
@@ -197,6 +223,12 @@ class SQLite:
 
         return self._begin(listed, writes=False)
 
+    def restore_keys(self, keys: Sequence[Key], /) -> Operation[list[bool]]:
+        def restored(connection: Connection) -> list[bool]:
+            return [_put_key(connection, each, each.used_at) for each in keys]
+
+        return self._begin(restored, writes=True)
+
     def note_keys(self, used_at: Mapping[str, float], /) -> Operation[None]:
         rows = [(at, id) for id, at in used_at.items()]
         return self._many("UPDATE keys SET used_at=? WHERE id=?", rows)
@@ -222,6 +254,11 @@ def _one(connection: Connection, query: str, *values: Any) -> Any:
 
 def _changed(connection: Connection, statement: str, *values: Any) -> bool:
     return connection.execute(statement, values).rowcount > 0
+
+
+def _put_key(connection: Connection, key: Key, used_at: float | None) -> bool:
+    record = text(key_record(key))
+    return _changed(connection, _KEY, key.digest, key.id, record, used_at)
 
 
 def _session(row: Any) -> Session | None:

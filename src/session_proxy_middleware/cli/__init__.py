@@ -1,0 +1,5 @@
+"""`session-proxy …` and `python -m session_proxy_middleware …`."""
+
+from .command import main
+
+__all__ = ["main"]

@@ -1,0 +1,1 @@
+"""The command `session-proxy`, run as its users run it."""

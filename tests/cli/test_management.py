@@ -1,0 +1,178 @@
+"""Services, sessions and keys: made, shown, changed and ended by the command."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from session_proxy_middleware.rules.credential import digest
+
+from .running import SESSION, UPSTREAM, Command, cells, column
+
+CHOSEN = "mine_0123456789abcdef0123456789abcdef"
+
+
+def test_a_service_is_made_shown_held_back_and_removed(command: Command) -> None:
+    assert cells(command.ok("services", "create", "bot")) == [
+        ["service", "ready"],
+        ["bot", "yes"],
+    ]
+    created = command.one("services", "create", "new one", "--not-ready")
+    assert created == {"name": "new one", "ready": False}
+    assert cells(command.ok("services", "list"))[1:] == [
+        ["bot", "yes"],
+        ["new one", "no"],
+    ]
+    assert command.one("services", "ready", "new one")["ready"] is True
+    assert command.one("services", "not-ready", "bot")["ready"] is False
+    store = command.store()
+    assert [(each.name, each.ready) for each in store.services.list()] == [
+        ("bot", False),
+        ("new one", True),
+    ]
+    store.close()
+    removed = command.ok("services", "remove", "bot")
+    assert removed == "removed 'bot': its sessions answer 404\n"
+    assert command.one("services", "remove", "new one")["removed"] is True
+    assert command.json("services", "list") == []
+
+
+def test_a_session_is_made_shown_and_led_through_its_life(command: Command) -> None:
+    made = command.one(
+        *("sessions", "create", "bot", f"{UPSTREAM}/base", "--id", SESSION.upper()),
+        *("--starting", "--ttl", "30m"),
+    )
+    assert (made["id"], made["upstream"]) == (SESSION, f"{UPSTREAM}/base")
+    assert (made["state"], made["ttl"]) == ("starting", 1800.0)
+    assert made["expires_at"] == pytest.approx(time.time() + 1800, abs=60)
+    name = ("bot", SESSION)
+    assert command.one("sessions", "show", *name) == made
+    assert command.one("sessions", "ready", *name)["state"] == "running"
+    touched = command.one("sessions", "touch", *name, "--ttl", "2h")
+    assert touched["expires_at"] == pytest.approx(time.time() + 7200, abs=60)
+    assert column(command.ok("sessions", "drain", *name), "state") == ["draining"]
+    said = command.fails(1, "sessions", "drain", *name)
+    assert f"bot/{SESSION} is draining, so nothing was changed" in said
+    assert command.one("sessions", "end", *name)["state"] == "ended"
+    assert command.one("sessions", "show", *name)["state"] == "ended"
+    said = command.fails(1, "sessions", "touch", *name)
+    assert "is ended, so nothing was changed" in said
+
+
+def test_sessions_are_listed_by_filters_and_page_by_page(command: Command) -> None:
+    store = command.store()
+    for service in ("a", "b"):
+        for number in range(3):
+            store.sessions.register(service, f"s{number}", UPSTREAM)
+    store.sessions.drain("a", "s1")
+    store.close()
+    assert column(command.ok("sessions", "list", "--service", "b"), "id") == [
+        *("s0", "s1", "s2")
+    ]
+    assert [each["id"] for each in command.json("sessions", "list")] == [
+        *("s0", "s1", "s2") * 2
+    ]
+    draining = command.json("sessions", "list", "--state", "draining")
+    assert [each["service"] for each in draining] == ["a"]
+    done = command("sessions", "list", "--limit", "4")
+    assert column(done.out, "id") == ["s0", "s1", "s2", "s0"]
+    assert done.err == "session-proxy: there are more: --after b/s0, or --all\n"
+    done = command("sessions", "list", "--limit", "4", "--after", "b/s0")
+    assert column(done.out, "id") == ["s1", "s2"]
+    assert done.err == ""
+    assert len(command.json("sessions", "list", "--all", "--limit", "1")) == 6
+
+
+def test_a_session_without_an_id_gets_a_new_one(on_file: Command) -> None:
+    ids = {on_file.one("sessions", "create", "b", UPSTREAM)["id"] for _ in range(2)}
+    assert {len(id) for id in ids} == {36}
+    assert len(ids) == 2
+
+
+def test_a_key_is_made_shown_once_rotated_and_revoked(command: Command) -> None:
+    made = command(
+        *("keys", "create", "--service", "bot-*", "--service", "x"),
+        *("--method", "get", "--path", "/status", "--expires-in", "7d"),
+    )
+    table, _, secret = made.out.rstrip("\n").rpartition("\n\n")
+    (id,) = column(table, "key")
+    assert secret.startswith(f"pk_{id}_")
+    assert "shown this once" in made.err
+    store = command.store()
+    key = store.keys.lookup(digest(secret.encode()))
+    assert key is not None and key.id == id
+    assert key.principal.services == ("bot-*", "x")
+    assert key.principal.methods == frozenset({"GET"})
+    assert key.principal.paths == ("/status",)
+    assert key.expires_at == pytest.approx(time.time() + 604_800, abs=60)
+
+    listed = command("keys", "list")
+    assert column(listed.out, "services") == ["bot-*,x"]
+    assert column(listed.out, "state") == ["good"]
+    shown = command.one("keys", "show", id)
+    assert "digest" not in shown and "secret" not in shown
+    assert secret.rpartition("_")[2] not in listed.out + listed.err
+
+    successor = command.one("keys", "rotate", id, "--overlap", "0")
+    assert store.keys.lookup(digest(secret.encode())) is None
+    again = store.keys.lookup(digest(successor["secret"].encode()))
+    assert again is not None and again.principal.services == ("bot-*", "x")
+    assert column(command.ok("keys", "show", id), "state") == ["expired"]
+
+    assert command.ok("keys", "revoke", id) == f"revoked {id}\n"
+    assert command.one("keys", "revoke", successor["id"])["revoked"] is True
+    assert store.keys.lookup(digest(successor["secret"].encode())) is None
+    store.close()
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "environment"])
+def test_a_secret_of_ones_own_is_no_argument_and_is_not_shown(
+    on_file: Command, way: str
+) -> None:
+    (on_file.folder / "secret").write_text(f"{CHOSEN}\n")
+    ways: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+        "file": (("--secret-file", "secret"), {}),
+        "stdin": (("--secret-file", "-"), {"given": f"{CHOSEN}\n"}),
+        "environment": ((), {"environment": {"SESSION_PROXY_SECRET": CHOSEN}}),
+    }
+    arguments, more = ways[way]
+    done = on_file("keys", "create", *arguments, **more)
+    assert done.status == 0
+    assert CHOSEN not in done.out + done.err
+    store = on_file.store()
+    assert store.keys.lookup(digest(CHOSEN.encode())) is not None
+    store.close()
+    said = on_file.fails(2, "keys", "create", *arguments, **more)
+    assert "secret is the secret of another key" in said
+
+
+def test_a_short_secret_is_warned_about_in_one_line(on_file: Command) -> None:
+    done = on_file("keys", "create", "--secret-file", "-", given=CHOSEN[:25])
+    assert done.status == 0
+    assert done.err == (
+        "session-proxy: warning: a secret of 25 characters is short: 32 random ones "
+        "leave nothing to guess\n"
+    )
+    for given, why in (("short", "at least 20"), ("", "there is nothing in")):
+        done = on_file("keys", "create", "--secret-file", "-", given=given)
+        assert done.status != 0
+        assert why in done.err
+
+
+def test_a_key_is_good_between_two_moments(on_file: Command) -> None:
+    key = on_file.one(
+        *("keys", "create", "--not-before", "2099-01-31T12:00:00+02:00"),
+        *("--expires-at", "4102444800"),
+    )
+    assert key["not_before"] == 4073536800.0
+    (row,) = cells(on_file.ok("keys", "list"))[1:]
+    assert row[4:7] == ["not yet", "2099-01-31T10:00:00Z", "2100-01-01T00:00:00Z"]
+    on_file.ok("keys", "create", "--expires-at", "9" * 14)
+    assert "99999999999999.0" in column(on_file.ok("keys", "list"), "expires")
+
+
+def test_what_a_terminal_would_obey_is_shown(on_file: Command) -> None:
+    on_file.ok("keys", "create", "--service", "bot\x1b[2J")
+    assert column(on_file.ok("keys", "list"), "services") == ["bot\\x1b[2J"]
