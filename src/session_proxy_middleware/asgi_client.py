@@ -4,11 +4,18 @@ and takes what it is sent."""
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from .activity import Activity
-from .errors import ClientDisconnected, Draining
+from .errors import (
+    SESSION_ENDED,
+    ClientDisconnected,
+    Draining,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from .models import Ending, Session
 from .rules.body import BodyMeter
 
@@ -16,6 +23,10 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Ended = Callable[[list[Session]], Awaitable[list[Session]]]
+"""Which of these sessions have ended, as the store says."""
+
+log = logging.getLogger("session_proxy")
 
 DRAINING = Draining.slug
 
@@ -37,6 +48,10 @@ class Client:
     """Why the request was interrupted, if it was."""
     turns = 0
     """Odd while something is being sent to the client."""
+    whole = False
+    """Whether the session has said all it will: only the client is waited for."""
+    lasts = False
+    """Whether it was under way when the store was last asked."""
     _watcher: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
@@ -47,7 +62,7 @@ class Client:
         lookout: Lookout,
         session: Session,
     ) -> None:
-        self._session = session
+        self.session = session
         self._receive = receive
         self._lookout = lookout
         self._task = asyncio.current_task(lookout.loop)
@@ -79,7 +94,7 @@ class Client:
         """Bytes have flowed: the session is in use."""
         activity = self._lookout.activity
         if activity is not None:
-            activity.note(self._session)
+            activity.note(self.session)
 
     def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has
@@ -121,6 +136,8 @@ class Client:
         seconds since it began."""
         if self.reason == DRAINING:
             return Draining("broken off: the proxy is shutting down")
+        if self.reason == SESSION_ENDED:
+            return SessionNotFound("ended while the request was under way")
         gone = ClientDisconnected("before the reply")
         gone.ending = self.departed(total)
         return gone
@@ -134,6 +151,11 @@ class Client:
         """The proxy is shutting down and the time is up."""
         self._interrupt(DRAINING)
 
+    def end(self) -> None:
+        """The session has ended."""
+        if not self.whole:
+            self._interrupt(SESSION_ENDED)
+
     def close(self) -> None:
         """The request is over."""
         self.active = False
@@ -146,14 +168,28 @@ class Client:
 
 class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
-    pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
+    pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds.
+
+    While there are such requests, `ended` is asked every `patrol` seconds about the
+    sessions of those that were there the last time: another process may have ended
+    them."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, idle: float, activity: Activity | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        idle: float,
+        activity: Activity | None,
+        ended: Ended,
+        patrol: float,
     ) -> None:
         self.loop = loop
         self.idle = idle
         self.activity = activity
+        self._ended = ended
+        self._patrol = patrol
+        self._rounds: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
         # A set, which a request leaves as soon as it is over: kept until the next
         # look, what hangs on it would cool the caches and age for the collector.
         self._young: set[Client] = set()
@@ -178,6 +214,34 @@ class Lookout:
         for client in (*self._young, *self._old):
             client.break_off()
 
+    def end(self, session: Session) -> None:
+        """Interrupt every request to a session that has ended."""
+        for client in (*self._young, *self._old):
+            if client.session.epoch == session.epoch:
+                client.end()
+
+    def _go_round(self) -> None:
+        self._rounds = None
+        lasting: dict[int, Session] = {}
+        for client in (*self._young, *self._old):
+            if client.lasts:
+                lasting[client.session.epoch] = client.session
+            client.lasts = True
+        if lasting and (self._asking is None or self._asking.done()):
+            self._asking = self.loop.create_task(self._ask(list(lasting.values())))
+        if self._young or self._old:
+            self._rounds = self.loop.call_later(self._patrol, self._go_round)
+
+    async def _ask(self, lasting: list[Session]) -> None:
+        try:
+            for session in await self._ended(lasting):
+                self.end(session)
+        except (OSError, StoreUnavailable) as error:
+            # What is under way goes on: that it has ended nobody says.
+            log.debug("whether sessions have ended is not known: %s", error)
+        except Exception:
+            log.exception("whether sessions have ended could not be asked")
+
     def _look(self) -> None:
         young, self._young = self._young, set()
         for client in young:
@@ -186,6 +250,8 @@ class Lookout:
                 self._old.add(client)
             else:
                 self._young.add(client)  # Its upload would see it leave.
+        if self._rounds is None and (self._young or self._old):
+            self._rounds = self.loop.call_later(self._patrol, self._go_round)
         self._due = bool(self._young)
         if self._due:
             self.loop.call_later(LOOK_EVERY, self._look)

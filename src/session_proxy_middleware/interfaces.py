@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .models import (
@@ -66,6 +66,9 @@ class Store(Protocol):
     A store may have a method `watch(listener)` and tell the listener, as
     `listener(kind, value)`, what this process changes: `"service"` and a name,
     `"session"` and a `Session`, `"key"` and an id. It keeps the listener weakly.
+
+    Its sessions may have methods `ended` and `aended`, which say of a list of sessions
+    which ones have ended; without them each is looked up.
     """
 
     @property
@@ -106,6 +109,12 @@ class Backend(Protocol):
         ...
 
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]: ...
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        """Several at once, in the order they are asked for."""
+        ...
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]: ...

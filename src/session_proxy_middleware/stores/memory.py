@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -134,6 +134,9 @@ class Memory:
 
     def find_session(self, service: str, id: str, /) -> Now[Session | None]:
         return Now(lambda: self._find((service, id)))
+
+    def find_sessions(self, names: Sequence[Name], /) -> Now[list[Session | None]]:
+        return Now(lambda: [self._find(name) for name in names])
 
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /

@@ -9,7 +9,7 @@ compared and set by a script: nothing comes between.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..interfaces import Operation
@@ -108,6 +108,11 @@ class Redis:
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]:
         return self._begin(_find_session(service, id))
 
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        return self._begin(_find_sessions(names))
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]:
@@ -196,6 +201,15 @@ def _put_session(session: Session) -> Steps[None]:
 def _find_session(service: str, id: str) -> Steps[Session | None]:
     line = yield ("GET", f"{_SESSION}{service}/{id}")
     return None if line is None else session_of(json.loads(line))
+
+
+def _find_sessions(names: Sequence[tuple[str, str]]) -> Steps[list[Session | None]]:
+    found: list[Session | None] = []
+    for first in range(0, len(names), LISTED_AT_ONCE):
+        some = names[first : first + LISTED_AT_ONCE]
+        lines = yield ("MGET", *(_SESSION + "/".join(name) for name in some))
+        found += [line and session_of(json.loads(line)) for line in lines]
+    return found
 
 
 def _change_session(

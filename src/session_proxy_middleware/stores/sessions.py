@@ -6,7 +6,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -68,6 +68,11 @@ class Sessions:
         found = self._backend.find_session(service, id).run()
         return found if found is not None and life.alive(found, time.time()) else None
 
+    def ended(self, sessions: Iterable[Session]) -> Page:
+        """Those of them that have ended. One that was registered anew has not."""
+        asked = tuple(sessions)
+        return _over(asked, self._backend.find_sessions(_names(asked)).run())
+
     def touch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """Its time to live begins anew, or another one with `ttl`. False when it is
         not known or has ended."""
@@ -83,8 +88,8 @@ class Sessions:
         return self._change(service, id, _now(life.drained))
 
     def end(self, service: str, id: str) -> bool:
-        """It has ended: 404 from now on, and idle connections to it are closed. False
-        when it was not known or had ended."""
+        """It has ended: 404 from now on, and connections to it are closed, what is
+        under way on them broken off. False when it was not known or had ended."""
         return self._change(service, id, _now(life.ended))
 
     def confirm(self, session: Session) -> bool:
@@ -134,6 +139,11 @@ class Sessions:
         """`lookup`, awaitable."""
         found = await self._backend.find_session(service, id)
         return found if found is not None and life.alive(found, time.time()) else None
+
+    async def aended(self, sessions: Iterable[Session]) -> Page:
+        """`ended`, awaitable."""
+        asked = tuple(sessions)
+        return _over(asked, await self._backend.find_sessions(_names(asked)))
 
     async def atouch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """`touch`, awaitable."""
@@ -208,6 +218,19 @@ def _new(service: str, id: str, upstream: str, state: State, ttl: float) -> Sess
         registered_at=now,
         expires_at=now + ttl,
     )
+
+
+def _names(sessions: Iterable[Session]) -> Sequence[tuple[str, str]]:
+    return [(each.service, each.id) for each in sessions]
+
+
+def _over(asked: Iterable[Session], found: Iterable[Session | None]) -> Page:
+    now = time.time()
+    return [
+        session
+        for session, fresh in zip(asked, found, strict=True)
+        if fresh is None or not life.alive(fresh, now)
+    ]
 
 
 def _seconds(ttl: float) -> float:

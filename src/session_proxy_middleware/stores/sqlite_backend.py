@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from ..interfaces import Operation
@@ -93,6 +93,14 @@ class SQLite:
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]:
         def find(connection: Connection) -> Session | None:
             return _session(_one(connection, _SESSION, service, id))
+
+        return self._begin(find, writes=False)
+
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        def find(connection: Connection) -> list[Session | None]:
+            return [_session(_one(connection, _SESSION, *name)) for name in names]
 
         return self._begin(find, writes=False)
 
