@@ -18,6 +18,7 @@ from .errors import (
 )
 from .models import Ending, Session
 from .rules.body import BodyMeter
+from .upstream.endings import ENDING
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -216,8 +217,11 @@ class Lookout:
 
     def end(self, session: Session) -> None:
         """Interrupt every request to a session that has ended."""
+        self.loop.call_later(ENDING, self._end, session.epoch)
+
+    def _end(self, epoch: int) -> None:
         for client in (*self._young, *self._old):
-            if client.session.epoch == session.epoch:
+            if client.session.epoch == epoch:
                 client.end()
 
     def _go_round(self) -> None:

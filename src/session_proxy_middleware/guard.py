@@ -134,7 +134,7 @@ class SessionGuard:
                 self._begun.remove(begun)
 
     def _wsgi(self, environ: Any, start_response: Any) -> Any:
-        # Several fields come joined, and so are no id.
+        # Several fields come joined by commas, and so are no id.
         asked = [environ[self._variable]] if self._variable in environ else []
         refused, begun = self._judged(asked, environ.get("PATH_INFO", ""))
         if refused is not None:
@@ -156,7 +156,8 @@ class SessionGuard:
         ids = [canonical(each) for each in asked]
         if not ids:
             return None, None
-        if path not in self._begins_with or len(ids) > 1:
+        several = len(ids) > 1 or "," in ids[0]
+        if several or path not in self._begins_with:
             here = self._here()
             return next((each for each in ids if each not in here), None), None
         [id] = ids
@@ -175,9 +176,10 @@ class SessionGuard:
 class _AsyncGuard(SessionGuard):
     """The same, around an ASGI application."""
 
-    async def __call__(self, *arguments: Any) -> Any:
+    # uvicorn takes what it can call without arguments for a factory.
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """As ASGI calls an application."""
-        await self._asgi(*arguments)
+        await self._asgi(scope, receive, send)
 
 
 class _Lasting:

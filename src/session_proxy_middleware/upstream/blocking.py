@@ -29,7 +29,7 @@ from ..options import Timeouts
 from ..rules.networks import Networks
 from . import h1
 from .blocking_connection import Connection, Response, StaleConnection
-from .endings import Endings
+from .endings import Endings, Later
 from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
@@ -59,6 +59,7 @@ class HTTP11Transport:
         self._busy: defaultdict[int, set[Connection]] = defaultdict(set)
         """Connections with a request on them, by the epoch of their session."""
         self._endings = Endings()
+        self._later = Later(self._cut)
         self._buffers: deque[memoryview] = deque(maxlen=64)
         self.lingers: Callable[[], None] = _nothing
         """Called when a session takes its time with a request."""
@@ -106,8 +107,12 @@ class HTTP11Transport:
         under way on them; from any thread."""
         self._endings.note(session.epoch)
         self.forget(session)
+        if session.epoch in self._busy:
+            self._later.add(session.epoch)
+
+    def _cut(self, epoch: int) -> None:
         with self._lock:
-            busy = list(self._busy.get(session.epoch, ()))
+            busy = list(self._busy.get(epoch, ()))
         for connection in busy:
             connection.end()
 
@@ -157,6 +162,7 @@ class HTTP11Transport:
         """This is a child process: its parent's sockets are its parent's, and two
         processes on one connection would read each other's responses."""
         self._lock = threading.Lock()
+        self._later = Later(self._cut)
         self._busy.clear()
         for connection in self._pool.clear():
             connection.sock.close()

@@ -219,7 +219,7 @@ class Connection:
     def _wait(self, events: int, response: Response, deadline: float | None) -> bool:
         """Until the socket is ready to be read. False when it is only writable."""
         drain = self._transport.drain
-        if drain.over or self._over:
+        if drain.over:
             self._broken_off(response)
         last = self._last_moment
         if deadline is not None and deadline < last:
@@ -239,7 +239,7 @@ class Connection:
             )
         finally:
             drain.unwatch(self.cut)
-        if drain.over or self._over:
+        if drain.over:
             self._broken_off(response)
         if ready:
             return bool(ready & READ)
@@ -261,7 +261,8 @@ class Connection:
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """The session has ended: called from another thread."""
+        """The session has ended: called from another thread. What it has said by then
+        is still read, and then there is no more."""
         self._over = True
         self.cut()
 
@@ -322,7 +323,7 @@ class Connection:
         self._departure = None
         whole = not self._unsent and self._upload is None and not self._eof
         self._unsent, self._upload = b"", None
-        if whole and self._reader.reusable:
+        if whole and self._reader.reusable and not self._over:
             self._transport.give(self)
         else:
             self.close()
