@@ -152,6 +152,7 @@ class Cluster:
         *,
         workers: int = 1,
         options: tuple[str, ...] = (),
+        application: str = "tests.support.cluster",
         environment: dict[str, str] | None = None,
     ) -> None:
         self._count = workers
@@ -161,14 +162,14 @@ class Cluster:
         bound = f"{self.address[0]}:{self.address[1]}"
         if driver == "gunicorn":
             command = [
-                *("gunicorn", "tests.support.cluster:wsgi()", "--bind", bound),
+                *("gunicorn", f"{application}:wsgi()", "--bind", bound),
                 *("--worker-class", "gthread", "--threads", "40"),
                 *("--workers", str(workers), "--keep-alive", "60"),
                 *("--graceful-timeout", "1", "--no-control-socket"),
             ]
         else:
             command = [
-                *("uvicorn", "--factory", "tests.support.cluster:asgi"),
+                *("uvicorn", "--factory", f"{application}:asgi"),
                 *("--host", self.address[0], "--port", str(self.address[1])),
                 *("--workers", str(workers), "--timeout-keep-alive", "60"),
                 *("--timeout-graceful-shutdown", "1", "--no-access-log"),
