@@ -11,14 +11,22 @@ from typing import Any
 from . import lookups
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .asgi_lifespan import Lifespan
-from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
+from .errors import (
+    ClientDisconnected,
+    ConfigError,
+    ProxyError,
+    ResponseTruncated,
+    SessionNotFound,
+)
 from .exchange import Authenticate, RoundTrip, Step, exchange
+from .fence import Disown
 from .hooks import as_async
 from .interfaces import AsyncResponse
-from .models import Ending, Reply, Request
+from .models import Ending, Reply, Request, Session
 from .opening import AwaitReady
 from .probing import AsyncProber
 from .proxy import SessionProxy
+from .upstream.endings import Endings
 from .upstream.loops import PerLoop
 from .workers import Lonely
 
@@ -49,14 +57,23 @@ class SessionProxyMiddleware:
         if proxy.ready_wait:
             prober = AsyncProber(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
-        self._closer = lookups.Closer(proxy, self._transport)
+        self._endings = Endings()
+        self._closer = lookups.Closer(proxy, self._transport, self._end)
+        self._ask[Disown] = self._disown
         Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)
             self._ask[Authenticate] = lambda step: authenticate(step.request)
-        idle = proxy.timeouts.idle
+        ended = lookups.aended(proxy)
         self._lookouts = PerLoop(
-            lambda loop: Lookout(loop, idle, proxy.activity, self._transport)
+            lambda loop: Lookout(
+                loop,
+                idle=proxy.timeouts.idle,
+                activity=proxy.activity,
+                ended=ended,
+                patrol=proxy.patrol,
+                transport=self._transport,
+            )
         )
         proxy.draining.watch(self._break_off)
 
@@ -104,9 +121,12 @@ class SessionProxyMiddleware:
             while type(step) is not Reply:
                 try:
                     if type(step) is RoundTrip:
+                        session = step.outbound.session
                         if client is None:
-                            session = step.outbound.session
                             client = Client(receive, step.meter, lookout, session)
+                        client.session = session
+                        if session.epoch in self._endings:
+                            raise SessionNotFound("ended since it was looked up")
                         upload = client if step.meter is not None else None
                         answer = response = await lookout.asend(step.outbound, upload)
                     else:
@@ -132,6 +152,17 @@ class SessionProxyMiddleware:
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
+
+    async def _disown(self, step: Disown) -> None:
+        await step.response.aclose()
+        self._closer.forget(step.session)
+
+    def _end(self, session: Session) -> None:
+        """A session has ended; from any thread."""
+        self._endings.note(session.epoch)
+        for loop, lookout in self._lookouts.items():
+            with contextlib.suppress(RuntimeError):  # It is closed.
+                loop.call_soon_threadsafe(lookout.end, session)
 
     def _break_off(self) -> None:
         """Called from another thread: no loop may be touched here."""
@@ -175,6 +206,7 @@ async def _stream(
                     if data:
                         sent += len(data)
                         await send(_more(data))
+            client.whole = True
             data = b"".join(response.pieces)
         data = data or b""
         sent += len(data)

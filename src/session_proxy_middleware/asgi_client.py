@@ -4,19 +4,31 @@ and takes what it is sent."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from .activity import Activity
-from .errors import ClientDisconnected, Draining
+from .errors import (
+    SESSION_ENDED,
+    ClientDisconnected,
+    Draining,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from .interfaces import AsyncTransport
 from .models import Ending, Session
 from .rules.body import BodyMeter
+from .upstream.endings import ENDING
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+Ended = Callable[[list[Session]], Awaitable[list[Session]]]
+"""Which of these sessions have ended, as the store says."""
+
+log = logging.getLogger("session_proxy")
 
 DRAINING = Draining.slug
 
@@ -40,6 +52,10 @@ class Client:
     """Whether it has seen a look, and been passed by."""
     turns = 0
     """Odd while something is being sent to the client."""
+    whole = False
+    """Whether the session has said all it will: only the client is waited for."""
+    lasts = False
+    """Whether it was under way when the store was last asked."""
     _watcher: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
@@ -50,7 +66,7 @@ class Client:
         lookout: Lookout,
         session: Session,
     ) -> None:
-        self._session = session
+        self.session = session
         self._receive = receive
         self._lookout = lookout
         self._task = asyncio.current_task(lookout.loop)
@@ -84,7 +100,7 @@ class Client:
         """Bytes have flowed: the session is in use."""
         activity = self._lookout.activity
         if activity is not None:
-            activity.note(self._session)
+            activity.note(self.session)
 
     def watch(self) -> None:
         """From now on, interrupt the request as soon as the client leaves, or has
@@ -126,6 +142,8 @@ class Client:
         seconds since it began."""
         if self.reason == DRAINING:
             return Draining("broken off: the proxy is shutting down")
+        if self.reason == SESSION_ENDED:
+            return SessionNotFound("ended while the request was under way")
         gone = ClientDisconnected("before the reply")
         gone.ending = self.departed(total)
         return gone
@@ -138,6 +156,11 @@ class Client:
     def break_off(self) -> None:
         """The proxy is shutting down and the time is up."""
         self._interrupt(DRAINING)
+
+    def end(self) -> None:
+        """The session has ended."""
+        if not self.whole:
+            self._interrupt(SESSION_ENDED)
 
     def close(self) -> None:
         """The request is over."""
@@ -154,13 +177,20 @@ class Client:
 
 class Lookout:
     """Starts watching the clients of requests that did not end at once. No request
-    pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds."""
+    pays for a task or a timer of its own until it has taken `LOOK_EVERY` seconds.
+
+    While there are such requests, `ended` is asked every `patrol` seconds about the
+    sessions of those that were there the last time: another process may have ended
+    them."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
+        *,
         idle: float,
         activity: Activity | None,
+        ended: Ended,
+        patrol: float,
         transport: AsyncTransport,
     ) -> None:
         self.loop = loop
@@ -178,6 +208,10 @@ class Lookout:
         under way and would see them leave."""
         self.watched: set[Client] = set()
         self.due = False
+        self._ended = ended
+        self._patrol = patrol
+        self._rounds: asyncio.TimerHandle | None = None
+        self._asking: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
         """A request has begun: there is something to look at, in a while."""
@@ -186,8 +220,43 @@ class Lookout:
 
     def break_off(self) -> None:
         """Interrupt every request there is."""
-        for client in (*self.young, *self.aged, *self.watched):
+        for client in self._all():
             client.break_off()
+
+    def _all(self) -> Iterator[Client]:
+        # Copied: whoever looks at them may end some.
+        return iter((*self.young, *self.aged, *self.watched))
+
+    def end(self, session: Session) -> None:
+        """Interrupt every request to a session that has ended."""
+        self.loop.call_later(ENDING, self._end, session.epoch)
+
+    def _end(self, epoch: int) -> None:
+        for client in self._all():
+            if client.session.epoch == epoch:
+                client.end()
+
+    def _go_round(self) -> None:
+        self._rounds = None
+        lasting: dict[int, Session] = {}
+        for client in self._all():
+            if client.lasts:
+                lasting[client.session.epoch] = client.session
+            client.lasts = True
+        if lasting and (self._asking is None or self._asking.done()):
+            self._asking = self.loop.create_task(self._ask(list(lasting.values())))
+        if self.aged or self.watched:
+            self._rounds = self.loop.call_later(self._patrol, self._go_round)
+
+    async def _ask(self, lasting: list[Session]) -> None:
+        try:
+            for session in await self._ended(lasting):
+                self.end(session)
+        except (OSError, StoreUnavailable) as error:
+            # What is under way goes on: that it has ended nobody says.
+            log.debug("whether sessions have ended is not known: %s", error)
+        except Exception:
+            log.exception("whether sessions have ended could not be asked")
 
     def _look(self) -> None:
         ended = {client for client in self.aged if client.ended}
@@ -199,6 +268,8 @@ class Lookout:
             client.aged = True
         self.aged |= self.young
         self.young.clear()
+        if self._rounds is None and (self.aged or self.watched):
+            self._rounds = self.loop.call_later(self._patrol, self._go_round)
         self.due = bool(self.aged)
         if self.due:
             self.loop.call_later(LOOK_EVERY, self._look)

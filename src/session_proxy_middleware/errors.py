@@ -38,6 +38,10 @@ class ClientDisconnected(Exception):
     ending: Ending | None = None
 
 
+SESSION_ENDED = "session_ended"
+"""Why a response broke off whose session ended meanwhile."""
+
+
 class ResponseTruncated(Exception):
     """The session's response broke off after its head was passed on.
 
@@ -142,6 +146,11 @@ class SessionNotFound(ProxyError):
     code = "404"
     sentence = "Session not found"
     slug = "session_not_found"
+
+
+class Misdirected(SessionNotFound):
+    """Another session is at the address, and its guard has refused the request: it was
+    not processed."""
 
 
 class ReservedPath(ProxyError):
@@ -307,6 +316,13 @@ class Draining(Unavailable):
     """The proxy, or the session, is shutting down and takes no new requests."""
 
     slug = "draining"
+
+
+class SessionMoved(Unavailable):
+    """The session is at another address, and of the body what has been read cannot be
+    sent there. Nothing was processed: a second try will do."""
+
+    slug = "session_moved"
 
 
 class SessionStarting(Unavailable):

@@ -23,6 +23,7 @@ from .errors import (
     InternalError,
     InvalidCredential,
     MethodNotAllowed,
+    Misdirected,
     ProxyError,
     RequestTimeout,
     ReservedPath,
@@ -33,6 +34,8 @@ from .errors import (
     Unavailable,
     WebSocketUnsupported,
 )
+from .fence import Disown, FindAgain, check_guard, find_again
+from .guard import MISDIRECTED
 from .interfaces import UNKNOWN
 from .models import Ending, Outbound, Principal, Reply, Request, Session
 from .opening import AwaitReady, opened
@@ -77,15 +80,6 @@ class FindSession:
 
 
 @dataclass(slots=True)
-class FindAgain:
-    """Ask the registry itself: the last answer to `FindSession` may be out of date.
-    Answer: a `Session` or None."""
-
-    service: str
-    id: str
-
-
-@dataclass(slots=True)
 class RoundTrip:
     """Do it: connect, send, receive the head. Answer: an (async) `Response`."""
 
@@ -102,6 +96,7 @@ Step = (
     | FindAgain
     | AwaitReady
     | RoundTrip
+    | Disown
     | Reply
 )
 Flow = Generator[Step, Any, None]
@@ -141,12 +136,16 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             sent = forwarding.outbound(request, fields, session, policy, framing)
             try:
                 response = yield RoundTrip(sent, meter)
-            except (ConnectFailed, ConnectTimeout) as failure:
-                # Nothing was sent, so a second try delivers nothing twice.
-                session = yield from find_again(session, failure)
+                if response.status == MISDIRECTED:
+                    yield from check_guard(response, session)
+            except (ConnectFailed, ConnectTimeout, Misdirected) as failure:
+                # Nothing was processed, so a second try delivers nothing twice.
+                session = yield from find_again(session, failure, meter)
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
+                if response.status == MISDIRECTED:
+                    yield from check_guard(response, session)
             reply = forwarding.inbound(
                 response.status, response.headers, request, session, policy
             )
@@ -241,24 +240,6 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
     if framing[0]:
         body.check_declared(framing[1], proxy.limits.body)
     return principal, session, fields, framing
-
-
-def find_again(session: Session, failure: ProxyError) -> Answered:
-    """Where the session is now, if it has moved since it was looked up.
-
-    Raises:
-        SessionNotFound: it has ended meanwhile.
-        ProxyError: it has not moved; the failure to connect, as it was.
-    """
-    try:
-        fresh = yield FindAgain(session.service, session.id)
-    except (OSError, StoreUnavailable):
-        raise failure from None
-    if fresh is None:
-        raise SessionNotFound("ended while connecting") from failure
-    if fresh.pool_key == session.pool_key:
-        raise failure
-    return fresh
 
 
 _NOTHING = (

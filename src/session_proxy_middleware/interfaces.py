@@ -66,6 +66,9 @@ class Store(Protocol):
     A store may have a method `watch(listener)` and tell the listener, as
     `listener(kind, value)`, what this process changes: `"service"` and a name,
     `"session"` and a `Session`, `"key"` and an id. It keeps the listener weakly.
+
+    Its sessions may have methods `ended` and `aended`, which say of a list of sessions
+    which ones have ended; without them each is looked up.
     """
 
     @property
@@ -111,6 +114,12 @@ class Backend(Protocol):
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]: ...
     def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
         """With when it was last active."""
+        ...
+
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        """Several at once, in the order they are asked for."""
         ...
 
     def change_session(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .exchange import FindAgain, FindKey, FindService, FindSession
+from .exchange import FindKey, FindService, FindSession
+from .fence import FindAgain
 from .models import Session
 from .proxy import SessionProxy
 from .stores.cache import CachedStore
@@ -15,22 +16,33 @@ Awaitables = dict[type, Callable[[Any], Awaitable[Any]]]
 
 
 class Closer:
-    """Closes idle connections to a session that has ended, where the transport can.
+    """Closes connections to a session that has ended: the idle ones, where the
+    transport can, and by `end` what is under way.
 
     A store keeps those who watch it weakly: the driver holds this.
     """
 
-    def __init__(self, proxy: SessionProxy, transport: Any) -> None:
-        self._forget: Callable[[Session], None] | None
-        self._forget = getattr(transport, "forget", None)
+    def __init__(
+        self, proxy: SessionProxy, transport: Any, end: Callable[[Session], None]
+    ) -> None:
+        self._end = end
+        self.forget: Callable[[Session], None]
+        self.forget = getattr(transport, "forget", nothing)
         watch = getattr(proxy.lookups, "watch", None)
-        if watch is not None and self._forget is not None:
+        if watch is not None:
             watch(self.changed)
 
     def changed(self, kind: str, value: Any) -> None:
         """See `interfaces.Store`."""
-        if kind == "session" and value.state == "ended" and self._forget is not None:
-            self._forget(value)
+        if kind == "replaced":
+            self.forget(value)
+        elif kind == "session" and value.state == "ended":
+            self.forget(value)
+            self._end(value)
+
+
+def nothing(session: Session) -> None:
+    """What a transport does that can do no more."""
 
 
 def blocking(proxy: SessionProxy) -> Answers:
@@ -59,3 +71,29 @@ def awaited(proxy: SessionProxy) -> Awaitables:
         FindSession: lambda step: session(step.service, step.id),
         FindAgain: lambda step: again(step.service, step.id),
     }
+
+
+def ended(proxy: SessionProxy) -> Callable[[list[Session]], list[Session]]:
+    """Which of some sessions have ended, as the store says."""
+    at_once: Any = getattr(proxy.store.sessions, "ended", None)
+    find = proxy.lookups.sessions.lookup
+
+    def asked(sessions: list[Session]) -> list[Session]:
+        if at_once is None:
+            return [each for each in sessions if find(each.service, each.id) is None]
+        return list(at_once(sessions))
+
+    return asked
+
+
+def aended(proxy: SessionProxy) -> Callable[[list[Session]], Awaitable[list[Session]]]:
+    """`ended`, awaitable."""
+    at_once: Any = getattr(proxy.store.sessions, "aended", None)
+    find = proxy.lookups.sessions.alookup
+
+    async def asked(sessions: list[Session]) -> list[Session]:
+        if at_once is None:
+            return [s for s in sessions if await find(s.service, s.id) is None]
+        return list(await at_once(sessions))
+
+    return asked

@@ -16,7 +16,8 @@ from typing import Any
 
 from . import lookups
 from .errors import ProxyError, StoreUnavailable
-from .exchange import FindAgain
+from .fence import FindAgain, Head, refused
+from .guard import MISDIRECTED
 from .models import Block, Headers, Outbound, Session
 from .options import Timeouts
 from .proxy import SessionProxy
@@ -60,9 +61,11 @@ class Question:
             None,
         )
 
-    def answered(self, status: int) -> bool:
+    def answered(self, response: Head, session: Session) -> bool:
         """Whether the session is ready."""
-        return self._any or 200 <= status < 300
+        if response.status == MISDIRECTED:
+            return not refused(response, session) and self._any
+        return self._any or 200 <= response.status < 300
 
 
 class AsyncProber:
@@ -123,7 +126,7 @@ class AsyncProber:
         except ProxyError:
             return False
         await response.aclose()
-        return self._question.answered(response.status)
+        return self._question.answered(response, session)
 
 
 class Prober:
@@ -195,4 +198,4 @@ class Prober:
         except ProxyError:
             return False
         response.close()
-        return self._question.answered(response.status)
+        return self._question.answered(response, session)

@@ -42,6 +42,10 @@ _ids = random.Random()  # noqa: S311
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_ids.seed)
 
+PATROL = 1.0
+"""Seconds, at the least, between two questions whether the sessions of requests that
+are under way have ended elsewhere."""
+
 CONTRACTS = ("extended", "strict")
 
 
@@ -149,6 +153,7 @@ class SessionProxy:
         self.draining = Drain(seconds("drain", drain))
         self._chain = Chain(self.drain)
         self.ready_wait = seconds("ready_wait", ready_wait)
+        self.patrol = max(PATROL, caching.found)
         self.ready_path = _path("ready_path", ready_path)
         activity = Activity(self.store, keys=authenticate is None)
         self.activity = activity if activity.wanted else None

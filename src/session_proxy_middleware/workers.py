@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import re
 import sys
@@ -21,13 +22,16 @@ class Lonely:
     """Says once, for a `MemoryStore`, that other workers have others.
 
     No server tells an ASGI application how many workers there are, so its command
-    line and WEB_CONCURRENCY are looked at; a WSGI server says it with each request.
+    line, WEB_CONCURRENCY and what started this process are looked at; a WSGI server
+    says it with each request.
     """
 
     def __init__(self, store: Store) -> None:
         self.unsaid = isinstance(store, MemoryStore)
         if self.unsaid and (
-            several(sys.argv[1:]) or _number(os.environ.get("WEB_CONCURRENCY", ""))
+            several(sys.argv[1:])
+            or _number(os.environ.get("WEB_CONCURRENCY", ""))
+            or one_of_several(multiprocessing.current_process())
         ):
             self._say()
 
@@ -50,6 +54,15 @@ def several(arguments: Sequence[str]) -> bool:
     `--workers=4`, `-w 4`, `-w4`."""
     found = _COUNT.findall(" ".join(arguments))
     return bool(found) and _number(found[-1])
+
+
+def one_of_several(process: Any) -> bool:
+    """Whether a server has started this process beside others: `uvicorn.run(workers=2)`
+    and hypercorn hand each its configuration."""
+    config = getattr(process, "_kwargs", {}).get("config")
+    workers = getattr(config, "workers", 1)
+    reloads = getattr(config, "reload", False)  # uvicorn then starts one.
+    return isinstance(workers, int) and workers > 1 and not reloads
 
 
 def _number(text: str) -> bool:

@@ -17,12 +17,15 @@ from .errors import (
     ResponseTruncated,
 )
 from .exchange import Authenticate, Flow, RoundTrip, Step, exchange
+from .fence import Disown
 from .hooks import as_sync
 from .interfaces import Response
 from .models import Ending, Headers, Reply, Request, Route
 from .opening import AwaitReady
+from .patrol import Patrol
 from .probing import Prober
 from .proxy import SessionProxy
+from .upstream.blocking import HTTP11Transport
 from .workers import Lonely
 from .wsgi_client import Client
 
@@ -57,7 +60,11 @@ class SessionProxyMiddleware:
         if proxy.ready_wait:
             prober = Prober(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
-        self._closer = lookups.Closer(proxy, self._transport)
+        end = getattr(self._transport, "end", lookups.nothing)
+        self._closer = lookups.Closer(proxy, self._transport, end)
+        if isinstance(self._transport, HTTP11Transport):
+            Patrol(self._transport, lookups.ended(proxy), every=proxy.patrol)
+        self._ask[Disown] = self._disown
         self._lonely = Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_sync(proxy.authenticate)
@@ -75,6 +82,10 @@ class SessionProxyMiddleware:
             if route is not None:
                 return self._serve(_request(environ, route, query), start_response)
         return self._app(environ, start_response)
+
+    def _disown(self, step: Disown) -> None:
+        step.response.close()
+        self._closer.forget(step.session)
 
     def _serve(
         self, request: Request, start_response: StartResponse

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -146,6 +147,19 @@ def test_a_session_ends_by_itself_when_its_time_is_over(store: Face) -> None:
     assert store.sessions.touch("bot", ID) is False
     assert store.sessions.end("bot", ID) is False
     assert [each.state for each in store.sessions.list()] == ["ended"]
+
+
+def test_of_many_sessions_those_that_have_ended_are_told(store: Face) -> None:
+    names = ["runs", "drains", "ends", "forgotten", "anew"]
+    known = {name: store.sessions.register(name, ID, URL) for name in names}
+    over = put(store, "over", ends_in=-1)
+    store.sessions.drain("drains", ID)
+    store.sessions.end("ends", ID)
+    store.sessions.register("anew", ID, URL)
+    known["forgotten"] = replace(known["forgotten"], service="never")
+    gone = store.sessions.ended([*known.values(), over])
+    assert [each.service for each in gone] == ["ends", "never", "over"]
+    assert store.sessions.ended([]) == []
 
 
 def test_a_touch_begins_its_time_anew(store: Face) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from typing import Any
 
@@ -97,9 +98,46 @@ def test_a_wrong_option_of_a_key_is_named(store: Face, option: str, value: Any) 
         store.keys.create(**{option: value})
 
 
-def test_a_short_secret_of_ones_own_is_warned_about(store: Face) -> None:
-    with pytest.warns(UserWarning, match="20 characters is short"):
-        store.keys.create(secret="pk_of_20_characters_")
+@pytest.mark.parametrize("length", [20, 31])
+def test_a_short_secret_of_ones_own_is_warned_about(store: Face, length: int) -> None:
+    with pytest.warns(UserWarning, match=f"{length} characters is short"):
+        key = store.keys.create(secret="pk_".ljust(length, "x"))
+    assert store.keys.lookup(hashed(key)).id == key.id
+
+
+def test_a_secret_of_ones_own_with_32_characters_is_enough(store: Face) -> None:
+    key = store.keys.create(secret="pk_".ljust(32, "x"))  # A warning would fail it.
+    assert store.keys.lookup(hashed(key)).id == key.id
+
+
+def test_every_look_up_compares_once_and_in_constant_time_whatever_there_is(
+    store: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GHSA-95c6-p277-p87g: what answers sooner for a key that is not there, or expired,
+    tells which ones are."""
+    right = store.keys.create()
+    expired = store.keys.create(expires_at=1.0)
+    revoked = store.keys.create()
+    store.keys.revoke(revoked.id)
+    wrong = digest(f"pk_{right.id}_{'x' * 43}".encode())
+    compared: list[tuple[int, int]] = []
+    compare = hmac.compare_digest
+
+    def recorded(left: bytes, other: bytes) -> bool:
+        compared.append((len(left), len(other)))
+        return compare(left, other)
+
+    monkeypatch.setattr(hmac, "compare_digest", recorded)
+    for asked, found in (
+        (hashed(right), True),
+        (hashed(expired), False),
+        (hashed(revoked), False),
+        (wrong, False),
+        (bytes(32), False),  # The dummy that stands in for a key.
+    ):
+        assert (store.keys.lookup(asked) is not None) is found
+        assert compared.pop() == (32, 32)
+        assert compared == []
 
 
 def test_a_rotated_key_and_its_successor_are_both_good_for_a_while(

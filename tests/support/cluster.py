@@ -152,6 +152,7 @@ class Cluster:
         *,
         workers: int = 1,
         options: tuple[str, ...] = (),
+        application: str = "tests.support.cluster",
         environment: dict[str, str] | None = None,
     ) -> None:
         self._count = workers
@@ -161,21 +162,28 @@ class Cluster:
         bound = f"{self.address[0]}:{self.address[1]}"
         if driver == "gunicorn":
             command = [
-                *("gunicorn", "tests.support.cluster:wsgi()", "--bind", bound),
+                *("-m", "gunicorn", f"{application}:wsgi()", "--bind", bound),
                 *("--worker-class", "gthread", "--threads", "40"),
                 *("--workers", str(workers), "--keep-alive", "60"),
                 *("--graceful-timeout", "1", "--no-control-socket"),
             ]
+        elif driver == "uvicorn.run":  # From a program of one's own.
+            call = (
+                f"import uvicorn; uvicorn.run({f'{application}:asgi'!r}, factory=True, "
+                f"host={self.address[0]!r}, port={self.address[1]}, "
+                f"workers={workers}, timeout_graceful_shutdown=1)"
+            )
+            command = ["-c", call]
         else:
             command = [
-                *("uvicorn", "--factory", "tests.support.cluster:asgi"),
+                *("-m", "uvicorn", "--factory", f"{application}:asgi"),
                 *("--host", self.address[0], "--port", str(self.address[1])),
                 *("--workers", str(workers), "--timeout-keep-alive", "60"),
                 *("--timeout-graceful-shutdown", "1", "--no-access-log"),
             ]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *command, *options],
+                [sys.executable, *command, *options],
                 cwd=ROOT,
                 env={**os.environ, **(environment or {}), URL: url},
                 stdout=log,

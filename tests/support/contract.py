@@ -112,6 +112,9 @@ STARTING = _row(
     b"session_starting",
     Retry_After=b"1",
 )
+MOVED = _row(
+    503, b"SP-503-UNAVAILABLE", _UNAVAILABLE, b"session_moved", Retry_After=b"1"
+)
 STORE = _row(
     503, b"SP-503-UNAVAILABLE", _UNAVAILABLE, b"store_unavailable", Retry_After=b"1"
 )

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
-from session_proxy_middleware import MemoryStore, SessionProxy
+from session_proxy_middleware import MemoryStore, Session, SessionProxy
 from session_proxy_middleware.asgi import SessionProxyMiddleware
 from session_proxy_middleware.asgi_client import LOOK_EVERY, Client, Lookout, Message
 from session_proxy_middleware.errors import ConnectFailed
@@ -123,6 +123,22 @@ def test_two_loops_at_once_leave_no_watchers_of_finished_requests() -> None:
     assert left == [1, 1]
 
 
+async def none_ended(sessions: list[Session]) -> list[Session]:
+    return []
+
+
+def a_lookout() -> Lookout:
+    """Of the loop that runs."""
+    return Lookout(
+        asyncio.get_running_loop(),
+        idle=1.0,
+        activity=None,
+        ended=none_ended,
+        patrol=60.0,
+        transport=AsyncHTTP11Transport(),
+    )
+
+
 def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
     """granian says that nothing more comes with an empty message of its own: waited
     for, it would be later than the answer, and cost the connection's reuse."""
@@ -131,7 +147,7 @@ def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
         return {"type": "http.request", "body": b"hello", "more_body": True}
 
     async def upload() -> bool:
-        lookout = Lookout(asyncio.get_running_loop(), 1.0, None, AsyncHTTP11Transport())
+        lookout = a_lookout()
         client = Client(receive, BodyMeter(5, None), lookout, a_session())
         assert await client.read() == b"hello"
         return client.ended
@@ -149,7 +165,7 @@ def test_a_receive_that_answers_at_once_does_not_stop_the_loop() -> None:
         return {"type": "http.request", "body": b"", "more_body": False}
 
     async def watching() -> None:
-        lookout = Lookout(asyncio.get_running_loop(), 1.0, None, AsyncHTTP11Transport())
+        lookout = a_lookout()
         client = Client(receive, None, lookout, a_session())
         client.watch()
         await asyncio.sleep(4 * LOOK_EVERY)

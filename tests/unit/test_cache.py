@@ -31,6 +31,8 @@ from session_proxy_middleware.models import Key
 from session_proxy_middleware.rules.credential import digest
 from session_proxy_middleware.stores import remembered
 from session_proxy_middleware.stores.cache import CachedStore
+from session_proxy_middleware.stores.keys import Keys
+from session_proxy_middleware.stores.watching import Watchers
 from tests.unit.values import HOST_FIELD, ID, a_request, a_session
 
 URL = "http://10.0.3.7:8080"
@@ -147,7 +149,7 @@ def test_what_another_process_changes_is_seen_after_the_time(clock: Clock) -> No
     assert (kind, told.state, told.pool_key) == ("session", "ended", session.pool_key)
 
 
-def test_a_session_registered_anew_elsewhere_ends_the_old_one(clock: Clock) -> None:
+def test_a_session_registered_anew_elsewhere_replaces_the_old_one(clock: Clock) -> None:
     store, cached = shared()
     session = store.sessions.register("bot", ID, URL)
     ear = Ear()
@@ -161,7 +163,24 @@ def test_a_session_registered_anew_elsewhere_ends_the_old_one(clock: Clock) -> N
     found = cached.sessions.lookup("bot", ID)
     assert found is not None
     assert found.epoch == 7
-    assert [told.pool_key for _, told in ear.heard] == [session.pool_key]
+    # What is under way to it goes on: its server may be the same.
+    assert ear.heard == [("replaced", session)]
+
+
+def test_a_key_that_was_rotated_elsewhere_is_refused_after_its_time(
+    clock: Clock,
+) -> None:
+    store, cached = shared()
+    key = store.keys.create()
+    assert cached.keys.lookup(secret_digest(key)) is not None
+    other = Keys(elsewhere(store), Watchers())  # As in another process.
+    successor = other.rotate(key.id, overlap=0)
+    assert successor is not None
+    assert cached.keys.lookup(secret_digest(successor)) is not None
+    assert cached.keys.lookup(secret_digest(key)) is not None
+    clock.now += 5
+    assert cached.keys.lookup(secret_digest(key)) is None
+    assert cached.keys.lookup(secret_digest(successor)) is not None
 
 
 def test_a_revoked_key_is_refused_after_its_time(clock: Clock) -> None:

@@ -19,7 +19,6 @@ from session_proxy_middleware.errors import (
 )
 from session_proxy_middleware.exchange import (
     Authenticate,
-    FindAgain,
     FindKey,
     FindService,
     FindSession,
@@ -28,6 +27,7 @@ from session_proxy_middleware.exchange import (
     Step,
     exchange,
 )
+from session_proxy_middleware.fence import Disown, FindAgain
 from session_proxy_middleware.models import (
     Ending,
     Headers,
@@ -81,6 +81,7 @@ class World:
             FindAgain: a_session(),
             AwaitReady: a_session(),
             RoundTrip: Head(),
+            Disown: None,
         }
         self.answers |= {globals()[name]: value for name, value in answers.items()}
         self.asked: list[type] = []
@@ -98,6 +99,7 @@ class World:
         while not isinstance(step, Reply):
             self.asked.append(type(step))
             self.steps.append(step)
+            self.note(step)
             answer = self.answers[type(step)]
             if isinstance(answer, list):
                 answer = answer.pop(0)
@@ -106,6 +108,9 @@ class World:
             else:
                 step = flow.send(answer)
         return step
+
+    def note(self, step: Step) -> None:
+        """Before it is answered."""
 
 
 ALL = [FindKey, FindService, FindSession, RoundTrip]

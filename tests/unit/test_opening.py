@@ -9,7 +9,8 @@ import pytest
 
 from session_proxy_middleware import Limits, Principal, Session, StoreUnavailable
 from session_proxy_middleware.errors import ConnectFailed, UpstreamTimeout
-from session_proxy_middleware.exchange import FindAgain, RoundTrip
+from session_proxy_middleware.exchange import RoundTrip
+from session_proxy_middleware.fence import FindAgain
 from session_proxy_middleware.models import State
 from session_proxy_middleware.opening import AwaitReady
 from tests.unit.test_exchange_order import ALL, Head, World, slug

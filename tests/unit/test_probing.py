@@ -16,8 +16,9 @@ from session_proxy_middleware import (
     StoreUnavailable,
 )
 from session_proxy_middleware.errors import ConnectFailed
-from session_proxy_middleware.models import Outbound
+from session_proxy_middleware.models import Headers, Outbound
 from session_proxy_middleware.probing import AsyncProber, Prober, Question
+from tests.unit.test_exchange_order import Head
 from tests.unit.values import ID, a_session
 
 PATIENCE = 10.0
@@ -28,6 +29,7 @@ class Answer:
     status = 200
 
     def __init__(self, transport: Transport) -> None:
+        self.headers: Headers = []
         self._transport = transport
 
     def close(self) -> None:
@@ -219,4 +221,18 @@ def test_what_a_probe_asks_and_takes_for_a_yes(
     assert (outbound.method, outbound.target) == (method, target)
     assert outbound.headers[0] == (b"host", b"10.0.3.7:8080")
     assert (b"x-daily-session-id", ID.encode()) in outbound.headers
-    assert {status: question.answered(status) for status in ready} == ready
+    for status, expected in ready.items():
+        response = Head(status)
+        assert question.answered(response, session) is expected
+
+
+@pytest.mark.parametrize("path", [None, "/readyz"])
+def test_a_guard_that_refuses_a_probe_says_that_the_session_is_not_there_yet(
+    path: str | None,
+) -> None:
+    session = a_session(URL)
+    question = Question(SessionProxy("memory://", ready_path=path))
+    assert not question.answered(
+        Head(421, [(b"x-session-proxy-guard", ID.encode())]), session
+    )
+    assert question.answered(Head(421), session) is (path is None)

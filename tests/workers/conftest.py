@@ -27,3 +27,12 @@ def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
 def driver(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
+
+
+@pytest.fixture(params=["gunicorn on SQLite", "uvicorn on Redis"])
+def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, int]:
+    """Which server, on which store, with how many workers."""
+    if request.param == "gunicorn on SQLite":
+        return "gunicorn", f"sqlite:///{tmp_path}/s.db", 4
+    server: RedisServer = request.getfixturevalue("redis_server")
+    return "uvicorn", server.url, 2

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from session_proxy_middleware import MemoryStore, SessionProxy, open_store
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
-from session_proxy_middleware.workers import several
+from session_proxy_middleware.workers import one_of_several, several
 from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
 
 from ..support.cluster import Cluster
@@ -20,6 +21,7 @@ PATH = "/bot/sessions/57af5437-97a2-4646-9873-a5c5935bd705/x"
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("driver", ["gunicorn", "uvicorn", "uvicorn.run"])
 def test_each_of_several_workers_says_it_once(
     driver: str, workers: int, tmp_path: Path
 ) -> None:
@@ -65,6 +67,29 @@ def test_a_wsgi_server_says_it_with_a_request(
         }
         list(middleware(environ, lambda status, headers: None))
     assert [WARNING in each.message for each in caplog.records] == [True] * said
+
+
+class Process:
+    """As a server's worker finds itself."""
+
+    def __init__(self, **config: Any) -> None:
+        self._kwargs = {"config": SimpleNamespace(**config)} if config else {}
+
+
+@pytest.mark.parametrize(
+    ("process", "found"),
+    [
+        (Process(workers=2, reload=False), True),
+        (Process(workers=2), True),
+        (Process(workers=1, reload=False), False),
+        (Process(workers=2, reload=True), False),
+        (Process(workers=None), False),
+        (Process(), False),
+        (None, False),
+    ],
+)
+def test_a_process_is_one_of_several(process: Any, found: bool) -> None:
+    assert one_of_several(process) is found
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from session_proxy_middleware import Caching
 from session_proxy_middleware.stores.sqlite import SQLiteStore
 
 from ..support.cluster import EARLY, Cluster, Worker
-from ..support.redis_server import RedisServer
 from ..support.upstream import Upstream, answering, response
 
 CACHING = Caching()
@@ -30,15 +29,6 @@ def within(seconds: float, reached: Callable[[], bool]) -> None:
     end = time.monotonic() + seconds + SLACK
     while not reached():
         assert time.monotonic() < end
-
-
-@pytest.fixture(params=["gunicorn on SQLite", "uvicorn on Redis"])
-def cluster(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str, int]:
-    """Which server, on which store, with how many workers."""
-    if request.param == "gunicorn on SQLite":
-        return "gunicorn", f"sqlite:///{tmp_path}/s.db", 4
-    server: RedisServer = request.getfixturevalue("redis_server")
-    return "uvicorn", server.url, 2
 
 
 def test_every_worker_knows_what_one_is_told(

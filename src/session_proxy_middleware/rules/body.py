@@ -6,12 +6,13 @@ from ..errors import BodyTooLarge, InternalError, MalformedHeaders
 
 
 class BodyMeter:
-    """Fed with every piece of a body. `received` is the count so far.
+    """Fed with every piece of a body. `received` is the count so far, `begun` whether
+    there was a piece, if an empty one.
 
     `upgrade`: the request asked for another protocol, too.
     """
 
-    __slots__ = ("_declared", "_limit", "_upgrade", "received")
+    __slots__ = ("_declared", "_limit", "_upgrade", "begun", "received")
 
     def __init__(
         self, declared: int | None, limit: int | None, *, upgrade: bool = False
@@ -20,6 +21,7 @@ class BodyMeter:
         self._limit = limit
         self._upgrade = upgrade
         self.received = 0
+        self.begun = False
 
     @property
     def whole(self) -> bool:
@@ -36,6 +38,7 @@ class BodyMeter:
             MalformedHeaders: none at all, of a request that asks for an upgrade:
                 some servers take what follows for the other protocol.
         """
+        self.begun = True
         self.received += len(data)
         if self._limit is not None and self.received > self._limit:
             raise BodyTooLarge(f"over {self._limit} bytes")

@@ -6,21 +6,16 @@ import re
 from urllib.parse import quote, unquote
 
 from ..errors import ConfigError
+
+# What a bot's own side agrees on stands where it needs nothing else.
+from ..guard import UUID as UUID
+from ..guard import canonical as canonical
 from ..models import Route
 
-UUID = r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
-"""The default shape of a session id (RFC 9562 §4); case does not matter."""
-
-_UUID = re.compile(UUID)
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _SLASH = re.compile("%2[Ff]")
 # RFC 3986 §3.3: what a path may hold without being encoded.
 _PATH_SAFE = "/-._~!$&'()*+,;=:@"
-
-
-def canonical(session_id: str) -> str:
-    """The one spelling of a session id: a UUID in lower case, others as they are."""
-    return session_id.lower() if _UUID.fullmatch(session_id) else session_id
 
 
 def requote(path: str) -> bytes:

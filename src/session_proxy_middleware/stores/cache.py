@@ -54,8 +54,10 @@ class CachedStore:
 
     def _gone(self, old: Session, new: Session | None) -> None:
         """Another process has ended or replaced a session."""
-        if new is None or new.epoch != old.epoch:
+        if new is None:
             self._watchers.tell("session", replace(old, state="ended"))
+        elif new.epoch != old.epoch:
+            self._watchers.tell("replaced", old)
 
 
 class CachedServices:

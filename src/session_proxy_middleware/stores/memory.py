@@ -161,6 +161,9 @@ class Memory:
 
         return Now(restored)
 
+    def find_sessions(self, names: Sequence[Name], /) -> Now[list[Session | None]]:
+        return Now(lambda: [self._find(name) for name in names])
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Now[Session | None]:

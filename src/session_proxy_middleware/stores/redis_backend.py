@@ -84,6 +84,11 @@ class Redis:
     def restore_sessions(self, sessions: Sequence[Session], /) -> Operation[list[bool]]:
         return self._begin(_truths([_restore(each) for each in sessions]))
 
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        return self._begin(_find_sessions(names))
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]:
@@ -194,6 +199,15 @@ def _restore(session: Session) -> Command:
     if session.active_at is not None:
         values.append(session.active_at)
     return _eval(RESTORE, keys, *values)
+
+
+def _find_sessions(names: Sequence[tuple[str, str]]) -> Steps[list[Session | None]]:
+    found: list[Session | None] = []
+    for first in range(0, len(names), LISTED_AT_ONCE):
+        some = names[first : first + LISTED_AT_ONCE]
+        lines = yield ("MGET", *(_SESSION + "/".join(name) for name in some))
+        found += [line and session_of(json.loads(line)) for line in lines]
+    return found
 
 
 def _change_session(

@@ -6,7 +6,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import compress
 from typing import Any, Literal
@@ -76,6 +76,11 @@ class Sessions:
         found = self._backend.session_of(service, canonical(id)).run()
         return None if found is None else life.seen_at(found, time.time())
 
+    def ended(self, sessions: Iterable[Session]) -> Page:
+        """Those of them that have ended. One that was registered anew has not."""
+        asked = tuple(sessions)
+        return _over(asked, self._backend.find_sessions(_names(asked)).run())
+
     def touch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """Its time to live begins anew, or another one with `ttl`. False when it is
         not known or has ended."""
@@ -91,8 +96,8 @@ class Sessions:
         return self._change(service, id, _now(life.drained))
 
     def end(self, service: str, id: str) -> bool:
-        """It has ended: 404 from now on, and idle connections to it are closed. False
-        when it was not known or had ended."""
+        """It has ended: 404 from now on, and connections to it are closed, what is
+        under way on them broken off. False when it was not known or had ended."""
         return self._change(service, id, _now(life.ended))
 
     def confirm(self, session: Session) -> bool:
@@ -154,6 +159,11 @@ class Sessions:
         """`find`, awaitable."""
         found = await self._backend.session_of(service, canonical(id))
         return None if found is None else life.seen_at(found, time.time())
+
+    async def aended(self, sessions: Iterable[Session]) -> Page:
+        """`ended`, awaitable."""
+        asked = tuple(sessions)
+        return _over(asked, await self._backend.find_sessions(_names(asked)))
 
     async def atouch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """`touch`, awaitable."""
@@ -241,6 +251,19 @@ def new_session(
         registered_at=now,
         expires_at=now + ttl,
     )
+
+
+def _names(sessions: Iterable[Session]) -> Sequence[tuple[str, str]]:
+    return [(each.service, each.id) for each in sessions]
+
+
+def _over(asked: Iterable[Session], found: Iterable[Session | None]) -> Page:
+    now = time.time()
+    return [
+        session
+        for session, fresh in zip(asked, found, strict=True)
+        if fresh is None or not life.alive(fresh, now)
+    ]
 
 
 def _seconds(ttl: float) -> float:

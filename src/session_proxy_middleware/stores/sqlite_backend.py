@@ -128,6 +128,14 @@ class SQLite:
 
         return self._begin(restored, writes=True)
 
+    def find_sessions(
+        self, names: Sequence[tuple[str, str]], /
+    ) -> Operation[list[Session | None]]:
+        def find(connection: Connection) -> list[Session | None]:
+            return [_session(_one(connection, _SESSION, *name)) for name in names]
+
+        return self._begin(find, writes=False)
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]:

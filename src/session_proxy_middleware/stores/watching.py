@@ -8,7 +8,8 @@ from weakref import WeakMethod
 
 Listener = Callable[[str, Any], None]
 """Told a kind (`service`, `session`, `key`) and what has changed: a name, a `Session`,
-an id."""
+an id. A `CachedStore` also tells `replaced`, and a session that another registration
+has taken the place of elsewhere."""
 
 
 class Watchers:

@@ -12,13 +12,15 @@ import socket
 import ssl
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Callable
 from weakref import WeakSet
 
 from ..draining import Drain
 from ..errors import (
     ConnectFailed,
     ConnectTimeout,
+    SessionNotFound,
     UpstreamUnreachable,
 )
 from ..interfaces import Departure, Upload
@@ -27,6 +29,7 @@ from ..options import Timeouts
 from ..rules.networks import Networks
 from . import h1
 from .blocking_connection import Connection, Response, StaleConnection
+from .endings import Endings, Later
 from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
@@ -53,7 +56,13 @@ class HTTP11Transport:
         self._networks = networks if networks is not None else Networks()
         self._lock = threading.Lock()
         self._pool: Pool[Connection] = Pool()
+        self._busy: defaultdict[int, set[Connection]] = defaultdict(set)
+        """Connections with a request on them, by the epoch of their session."""
+        self._endings = Endings()
+        self._later = Later(self._cut)
         self._buffers: deque[memoryview] = deque(maxlen=64)
+        self.lingers: Callable[[], None] = _nothing
+        """Called when a session takes its time with a request."""
         _TRANSPORTS.add(self)
 
     def send(
@@ -93,14 +102,50 @@ class HTTP11Transport:
         for connection in idle:
             connection.close()
 
+    def end(self, session: Session) -> None:
+        """Close all connections to a session that has ended, and break off what is
+        under way on them; from any thread."""
+        self._endings.note(session.epoch)
+        self.forget(session)
+        if session.epoch in self._busy:
+            self._later.add(session.epoch)
+
+    def _cut(self, epoch: int) -> None:
+        with self._lock:
+            busy = list(self._busy.get(epoch, ()))
+        for connection in busy:
+            connection.end()
+
+    def lasting(self) -> list[Session]:
+        """The sessions that had a request under way when this was last asked, and have
+        the same one still."""
+        found = {}
+        with self._lock:
+            for epoch, busy in self._busy.items():
+                lasts = [each.lasts() for each in busy]  # Of each, not up to the first.
+                if any(lasts):
+                    found[epoch] = next(iter(busy)).session
+        return list(found.values())
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether any request is under way."""
+        return bool(self._busy)
+
     def give(self, connection: Connection) -> None:
         """The connection's exchange ended cleanly."""
         now = time.monotonic()
         with self._lock:
-            self._pool.give(connection.pool_key, connection, now)
+            self._drop(connection)
+            self._pool.give(connection.session.pool_key, connection, now)
             expired = self._pool.expired(now)
         for old in expired:
             old.close()
+
+    def closed(self, connection: Connection) -> None:
+        """The connection is closed."""
+        with self._lock:
+            self._drop(connection)
 
     def buffer(self) -> memoryview:
         """A receive buffer; give it back with `recycle`."""
@@ -117,6 +162,8 @@ class HTTP11Transport:
         """This is a child process: its parent's sockets are its parent's, and two
         processes on one connection would read each other's responses."""
         self._lock = threading.Lock()
+        self._later = Later(self._cut)
+        self._busy.clear()
         for connection in self._pool.clear():
             connection.sock.close()
 
@@ -124,12 +171,22 @@ class HTTP11Transport:
         while True:
             with self._lock:
                 connection = self._pool.take(session.pool_key, time.monotonic())
+                if connection is not None:
+                    self._busy[session.epoch].add(connection)
             if connection is None:
                 return None
             # Readable while idle: closed by the session, or bytes nobody asked for.
             if not connection.readable(0):
                 return connection
             connection.close()
+
+    def _drop(self, connection: Connection) -> None:
+        epoch = connection.session.epoch
+        busy = self._busy.get(epoch)
+        if busy is not None:
+            busy.discard(connection)
+            if not busy:
+                del self._busy[epoch]
 
     def _connect(self, session: Session) -> Connection:
         origin = session.origin
@@ -160,7 +217,13 @@ class HTTP11Transport:
         except (OSError, UnicodeError) as error:
             _close(sock)
             raise ConnectFailed(f"{session.upstream}: {error}") from error
-        return Connection(self, session.pool_key, sock)
+        connection = Connection(self, session, sock)
+        with self._lock:
+            self._busy[session.epoch].add(connection)
+        if session.epoch in self._endings:
+            connection.close()
+            raise SessionNotFound("ended while connecting")
+        return connection
 
     def _reach(self, origin: Origin, last_moment: float) -> socket.socket:
         failure: OSError | None = None
@@ -180,6 +243,10 @@ class HTTP11Transport:
 def _left(last_moment: float) -> float:
     """Seconds; a time-out of none would mean not to wait at all."""
     return max(0.001, last_moment - time.monotonic())
+
+
+def _nothing() -> None:
+    return
 
 
 def _close(sock: socket.socket | None) -> None:

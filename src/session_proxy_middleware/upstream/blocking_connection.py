@@ -7,19 +7,22 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 from ..draining import Drain
 from ..errors import (
+    SESSION_ENDED,
     ClientDisconnected,
     Draining,
     RequestTimeout,
     ResponseTruncated,
+    SessionNotFound,
     UpstreamProtocolError,
     UpstreamTimeout,
 )
 from ..interfaces import Departure, Upload
-from ..models import Outbound
+from ..models import Outbound, Session
 from ..options import Timeouts
 from . import h1
 from .waiting import READ, WRITE, wait
@@ -67,8 +70,10 @@ class Owner(Protocol):
 
     timeouts: Timeouts
     drain: Drain
+    lingers: Callable[[], None]
 
     def give(self, connection: Connection) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
     def buffer(self) -> memoryview: ...
     def recycle(self, buffer: memoryview) -> None: ...
 
@@ -76,11 +81,12 @@ class Owner(Protocol):
 class Connection:
     """One connection to a session, and the exchange that is on it."""
 
-    def __init__(
-        self, transport: Owner, pool_key: tuple[str, int], sock: socket.socket
-    ) -> None:
+    def __init__(self, transport: Owner, session: Session, sock: socket.socket) -> None:
         self.sock = sock
-        self.pool_key = pool_key
+        self.session = session
+        self._where = session.origin.url
+        self._over = False
+        self._lasts = False
         self._transport = transport
         self._reader = h1.ResponseReader()
         self._response: Response | None = None
@@ -103,6 +109,7 @@ class Connection:
         """Send the request and wait for the head of its response. `first` is the first
         piece of the body, where it has been read already."""
         response = self._response = Response(self)
+        self._lasts = False
         self._reader.begin(response, outbound.method == b"HEAD")
         timeouts = self._transport.timeouts
         if timeouts.total is not None:
@@ -137,7 +144,7 @@ class Connection:
         """The client may have taken its time with the first piece, and the session
         may have closed the connection meanwhile: nothing has been sent on it yet."""
         if self.readable(0):
-            stale = StaleConnection(f"{self.pool_key[0]} closed it while it was idle")
+            stale = StaleConnection(f"{self._where} closed it while it was idle")
             stale.unsent = first
             raise stale
 
@@ -224,6 +231,7 @@ class Connection:
             raise self._out_of_time(response)
         now = time.monotonic()
         limit = min(now + self._transport.timeouts.idle, last)
+        self._transport.lingers()
         drain.watch(self.cut)
         try:
             ready = wait(
@@ -241,7 +249,7 @@ class Connection:
 
     def _out_of_time(self, response: Response) -> Exception:
         if not response.head:
-            return UpstreamTimeout(f"{self.pool_key[0]} has not answered")
+            return UpstreamTimeout(f"{self._where} has not answered")
         if time.monotonic() >= self._last_moment:
             return ResponseTruncated("total_timeout", "it takes too long in all")
         return ResponseTruncated("upstream_idle", "no byte in either direction")
@@ -252,7 +260,22 @@ class Connection:
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
 
+    def end(self) -> None:
+        """The session has ended: called from another thread. What it has said by then
+        is still read, and then there is no more."""
+        self._over = True
+        self.cut()
+
+    def lasts(self) -> bool:
+        """Whether this was asked before of the request that is under way."""
+        lasts, self._lasts = self._lasts, True
+        return lasts
+
     def _broken_off(self, response: Response) -> NoReturn:
+        if self._over:
+            if response.head:
+                raise ResponseTruncated(SESSION_ENDED, "its session has ended")
+            raise SessionNotFound("ended while the request was under way")
         if response.head:
             raise ResponseTruncated(Draining.slug, "the proxy is shutting down")
         raise Draining("broken off: the proxy is shutting down")
@@ -281,7 +304,9 @@ class Connection:
             self._complete()
 
     def _ended(self, response: Response, how: str, *, clean: bool) -> None:
-        detail = f"{self.pool_key[0]} closed the connection: {how}"
+        if self._over:
+            self._broken_off(response)
+        detail = f"{self._where} closed the connection: {how}"
         try:
             self._reader.eof(clean=clean)
         except h1.Truncated:
@@ -298,7 +323,7 @@ class Connection:
         self._departure = None
         whole = not self._unsent and self._upload is None and not self._eof
         self._unsent, self._upload = b"", None
-        if whole and self._reader.reusable:
+        if whole and self._reader.reusable and not self._over:
             self._transport.give(self)
         else:
             self.close()
@@ -313,3 +338,4 @@ class Connection:
         self._response = None
         self._upload = None
         self.sock.close()
+        self._transport.closed(self)

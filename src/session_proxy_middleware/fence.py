@@ -1,0 +1,86 @@
+"""The fence: what was sent to the wrong place has reached nobody, and goes where the
+session is by now. The part of the flow after the first attempt to deliver."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .errors import (
+    Misdirected,
+    ProxyError,
+    SessionMoved,
+    SessionNotFound,
+    StoreUnavailable,
+)
+from .guard import REFUSED
+from .models import Headers, Session
+from .rules.body import BodyMeter
+
+
+@dataclass(slots=True)
+class FindAgain:
+    """Ask the registry itself: the last answer to `FindSession` may be out of date.
+    Answer: a `Session` or None."""
+
+    service: str
+    id: str
+
+
+@dataclass(slots=True)
+class Disown:
+    """Another session is at the address of this one: drop its answer, and whatever
+    connections are kept to there. Answer: None."""
+
+    session: Session
+    response: Any
+
+
+class Head(Protocol):
+    """What is asked of a response here, async or not."""
+
+    status: int
+    headers: Headers
+
+
+def refused(response: Head, session: Session) -> bool:
+    """Whether a 421 is a guard's word about this session, and not the session's own."""
+    return (REFUSED, session.id_bytes) in response.headers
+
+
+def check_guard(response: Head, session: Session) -> Generator[Disown, None, None]:
+    """Let a session's own 421 pass.
+
+    Raises:
+        Misdirected: it is a guard's.
+    """
+    if refused(response, session):
+        yield Disown(session, response)
+        raise Misdirected(f"another session is at {session.upstream}")
+
+
+def find_again(
+    session: Session, failure: ProxyError, meter: BodyMeter | None
+) -> Generator[FindAgain, Session | None, Session]:
+    """Where the session is now, if it has moved since it was looked up.
+
+    Raises:
+        SessionNotFound: it has ended meanwhile.
+        ProxyError: it has not moved: the failure, as it was.
+        StoreUnavailable: another session is there, and nobody can say where this is.
+        SessionMoved: it has, and the body of the request can't be sent once more.
+    """
+    try:
+        fresh = yield FindAgain(session.service, session.id)
+    except (OSError, StoreUnavailable) as outage:
+        if isinstance(failure, Misdirected):
+            raise StoreUnavailable(repr(outage)) from outage
+        raise failure from None
+    if fresh is None:
+        raise SessionNotFound("ended while connecting") from failure
+    if fresh.pool_key == session.pool_key:
+        raise failure
+    if meter is not None and meter.begun:
+        raise SessionMoved(session.name) from failure
+    return fresh
