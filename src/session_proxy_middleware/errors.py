@@ -29,6 +29,10 @@ class ConfigError(ValueError):
     """An option is wrong. The text names the option and what is allowed."""
 
 
+class SecretTaken(ConfigError):
+    """The secret of a new key is the secret of another."""
+
+
 class ClientDisconnected(Exception):
     """The client is gone. Logged as 499; nothing is answered.
 

@@ -17,19 +17,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import METHODS, ConfigError
+from ..errors import METHODS, ConfigError, SecretTaken
 from ..interfaces import Backend
-from ..models import Key, Principal
+from ..models import KEY_OVERLAP, SHORTEST_SECRET, Key, Principal
 from ..rules import life
 from ..rules.credential import digest
 from .sessions import checked_limit
 from .watching import Watchers
-
-OVERLAP = 86_400.0
-"""Seconds that a key is still good after its successor was made."""
-
-SHORTEST = 20
-"""Characters of a secret of one's own: at 6 bits each, 120 bits if it is random."""
 
 ENOUGH = 32
 """Characters from which on nothing is said about it."""
@@ -70,7 +64,8 @@ class Keys:
         is a warning.
 
         Raises:
-            ConfigError: an option is not valid, or the secret is taken.
+            ConfigError: an option is not valid.
+            SecretTaken: it is the secret of another key.
         """
         new = _new(services, methods, paths, secret, not_before, expires_at)
         shown = _shown(new, self._backend.put_key(new.key).run())
@@ -85,7 +80,7 @@ class Keys:
         """The key of this id, whether it may be used now or not."""
         return self._backend.key_of(id).run()
 
-    def rotate(self, id: str, *, overlap: float = OVERLAP) -> Key | None:
+    def rotate(self, id: str, *, overlap: float = KEY_OVERLAP) -> Key | None:
         """A new key of the same scopes, its secret shown once; the old one is good
         for `overlap` seconds more. None when the old one is not known.
 
@@ -142,7 +137,7 @@ class Keys:
         """`find`, awaitable."""
         return await self._backend.key_of(id)
 
-    async def arotate(self, id: str, *, overlap: float = OVERLAP) -> Key | None:
+    async def arotate(self, id: str, *, overlap: float = KEY_OVERLAP) -> Key | None:
         """`rotate`, awaitable."""
         expiring = partial(life.expiring, at=time.time() + _overlap(overlap))
         old = await self._backend.key_of(id)
@@ -183,6 +178,29 @@ def checked_key(digest: bytes, key: Key | None) -> Key | None:
     return key if life.usable(key, time.time()) else None
 
 
+def chosen(option: str, secret: str) -> str:
+    """A secret that somebody has chosen; a short one with a warning.
+
+    Raises:
+        ConfigError: it is no token, or far too short. The text does not hold it.
+    """
+    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
+        raise ConfigError(
+            f"{option} must be a token of letters, digits and -._~+/ (RFC 6750)"
+        )
+    if len(secret) < SHORTEST_SECRET:
+        raise ConfigError(
+            f"{option} must have at least {SHORTEST_SECRET} random characters"
+        )
+    if len(secret) < ENOUGH:
+        warnings.warn(
+            f"a secret of {len(secret)} characters is short: {ENOUGH} random ones "
+            "leave nothing to guess",
+            stacklevel=4,
+        )
+    return secret
+
+
 @dataclass(frozen=True, slots=True)
 class _New:
     """A key on its way into the store, and what is shown of it once."""
@@ -193,7 +211,7 @@ class _New:
 
 def _shown(new: _New, put: bool) -> Key:
     if not put:
-        raise ConfigError("secret is the secret of another key")
+        raise SecretTaken("secret is the secret of another key")
     return replace(new.key, secret=new.secret)
 
 
@@ -208,7 +226,7 @@ def _new(
     _moment("not_before", not_before)
     _moment("expires_at", expires_at)
     id = secrets.token_hex(8)
-    secret = _generated(id) if secret is None else _chosen(secret)
+    secret = _generated(id) if secret is None else chosen("secret", secret)
     try:
         principal = Principal(
             id=id,
@@ -245,22 +263,6 @@ def _successor(old: Key) -> _New:
 
 def _generated(id: str) -> str:
     return f"pk_{id}_{secrets.token_urlsafe(32)}"
-
-
-def _chosen(secret: str) -> str:
-    if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
-        raise ConfigError(
-            "secret must be a token of letters, digits and -._~+/ (RFC 6750)"
-        )
-    if len(secret) < SHORTEST:
-        raise ConfigError(f"secret must have at least {SHORTEST} random characters")
-    if len(secret) < ENOUGH:
-        warnings.warn(
-            f"a secret of {len(secret)} characters is short: {ENOUGH} random ones "
-            "leave nothing to guess",
-            stacklevel=4,
-        )
-    return secret
 
 
 def _overlap(seconds: float) -> float:

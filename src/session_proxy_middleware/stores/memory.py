@@ -135,6 +135,16 @@ class Memory:
     def find_session(self, service: str, id: str, /) -> Now[Session | None]:
         return Now(lambda: self._find((service, id)))
 
+    def session_of(self, service: str, id: str, /) -> Now[Session | None]:
+        def found() -> Session | None:
+            name = service, id
+            session = self._find(name)
+            if session is None:
+                return None
+            return replace(session, active_at=self._active.get(name))
+
+        return Now(found)
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Now[Session | None]:

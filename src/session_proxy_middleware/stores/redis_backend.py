@@ -108,6 +108,9 @@ class Redis:
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]:
         return self._begin(_find_session(service, id))
 
+    def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
+        return self._begin(_session_of(f"{service}/{id}"))
+
     def change_session(
         self, service: str, id: str, change: Callable[[Session], Session | None], /
     ) -> Operation[Session | None]:
@@ -196,6 +199,13 @@ def _put_session(session: Session) -> Steps[None]:
 def _find_session(service: str, id: str) -> Steps[Session | None]:
     line = yield ("GET", f"{_SESSION}{service}/{id}")
     return None if line is None else session_of(json.loads(line))
+
+
+def _session_of(name: str) -> Steps[Session | None]:
+    line, at = yield [("GET", _SESSION + name), ("ZSCORE", _ACTIVE, name)]
+    if line is None:
+        return None
+    return session_of(json.loads(line), None if at is None else float(at))
 
 
 def _change_session(

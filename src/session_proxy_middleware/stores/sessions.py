@@ -30,7 +30,8 @@ Page = list[Session]
 
 
 class Sessions:
-    """The sessions: `register`, `lookup`, `touch`, `ready`, `drain`, `end`, `list`.
+    """The sessions: `register`, `lookup`, `find`, `touch`, `ready`, `drain`, `end`,
+    `list`.
 
     Raises (from every method): `StoreUnavailable`.
     """
@@ -67,6 +68,11 @@ class Sessions:
         """The session, or None: also when it has ended."""
         found = self._backend.find_session(service, id).run()
         return found if found is not None and life.alive(found, time.time()) else None
+
+    def find(self, service: str, id: str) -> Session | None:
+        """The session as `list` shows it: also when it has ended within the last
+        hour."""
+        return _seen(self._backend.session_of(service, canonical(id)).run())
 
     def touch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """Its time to live begins anew, or another one with `ttl`. False when it is
@@ -134,6 +140,10 @@ class Sessions:
         """`lookup`, awaitable."""
         found = await self._backend.find_session(service, id)
         return found if found is not None and life.alive(found, time.time()) else None
+
+    async def afind(self, service: str, id: str) -> Session | None:
+        """`find`, awaitable."""
+        return _seen(await self._backend.session_of(service, canonical(id)))
 
     async def atouch(self, service: str, id: str, *, ttl: float | None = None) -> bool:
         """`touch`, awaitable."""
@@ -208,6 +218,10 @@ def _new(service: str, id: str, upstream: str, state: State, ttl: float) -> Sess
         registered_at=now,
         expires_at=now + ttl,
     )
+
+
+def _seen(found: Session | None) -> Session | None:
+    return None if found is None else life.seen_at(found, time.time())
 
 
 def _seconds(ttl: float) -> float:

@@ -25,6 +25,10 @@ _PUT_SESSION = (
     f"REPLACE INTO sessions ({_COLUMNS}) "  # noqa: S608
     f"VALUES ({', '.join(':' + name for name in _NAMES)})"
 )
+_SESSION_OF = (
+    f"SELECT {_COLUMNS}, active_at FROM sessions "  # noqa: S608
+    "WHERE service=? AND id=?"
+)
 _CHANGE_SESSION = (
     "UPDATE sessions SET state=:state, ttl=:ttl, expires_at=:expires_at "
     "WHERE service=:service AND id=:id"
@@ -93,6 +97,12 @@ class SQLite:
     def find_session(self, service: str, id: str, /) -> Operation[Session | None]:
         def find(connection: Connection) -> Session | None:
             return _session(_one(connection, _SESSION, service, id))
+
+        return self._begin(find, writes=False)
+
+    def session_of(self, service: str, id: str, /) -> Operation[Session | None]:
+        def find(connection: Connection) -> Session | None:
+            return _session(_one(connection, _SESSION_OF, service, id))
 
         return self._begin(find, writes=False)
 
