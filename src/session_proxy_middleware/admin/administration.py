@@ -9,16 +9,19 @@ from typing import Any
 from uuid import uuid4
 
 from .. import mounts
-from ..errors import ConfigError, InternalError
+from ..errors import ConfigError
 from ..stores import open_store
 from ..stores.cache import Outage
 from ..stores.managed import ManagedStore
 from ..workers import Lonely
+from .errors import Misplaced
 from .holders import AdminKeys, Holders
 from .openapi import OPERATIONS
 from .routing import Routes
 
 log = logging.getLogger("session_proxy")
+
+_ROUTES = Routes(OPERATIONS)
 
 AdminAuthenticator = Callable[[str], str | Awaitable[str | None] | None]
 """Whose bearer token is this: an id for the audit records, or None for nobody's. Sync
@@ -59,7 +62,7 @@ class Administration(mounts.Internal):
                 f"authenticate must be a callable, not {type(authenticate).__name__}"
             )
         self.authenticate = self.bridge(authenticate or _nobody)
-        self.routes = Routes(OPERATIONS)
+        self.routes = _ROUTES
         self.outage = Outage()
         self.lonely = Lonely(self.store)
         self._misplaced = False
@@ -100,10 +103,6 @@ class Administration(mounts.Internal):
 
 def _nobody(token: str) -> None:
     return None
-
-
-class Misplaced(InternalError):
-    """The admin API is mounted where the public calls sessions."""
 
 
 def _checked_store(store: ManagedStore | str) -> ManagedStore:

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import json
 
-from ..errors import ProxyError, Unauthenticated, described
+from ..errors import InternalError, ProxyError, Unauthenticated, described
 from ..models import Field, Reply
+
+
+class Misplaced(InternalError):
+    """The admin API is mounted where the public calls sessions. The log is told once,
+    by whoever raises it."""
 
 
 class NoAdminKey(Unauthenticated):

@@ -28,7 +28,7 @@ from ..models import Reply
 from ..rules import credential
 from ..rules.headers import request_id
 from .audit import Record
-from .errors import InvalidRequest, NoAdminKey, WrongAdminKey
+from .errors import InvalidRequest, Misplaced, NoAdminKey, WrongAdminKey
 from .members import asked, given
 from .operation import Asked, Call, Outcome
 
@@ -182,6 +182,8 @@ def _reply(outcome: Outcome, request: Request, id: bytes) -> Reply:
 
 def _report(error: Exception, record: Record) -> None:
     """Trouble of our own goes to the log, with its cause; the caller's does not."""
+    if isinstance(error, Misplaced):
+        return
     if isinstance(error, InternalError) or not isinstance(error, ProxyError):
         cause = error.__cause__ or error
         log.error("request %s: %s", record.request_id, error, exc_info=cause)
