@@ -35,6 +35,13 @@ def test_every_public_name_is_there() -> None:
         assert hasattr(session_proxy_middleware, name)
 
 
+def test_both_drivers_offer_the_admin_api_under_one_name() -> None:
+    from session_proxy_middleware.admin import asgi, wsgi
+
+    assert asgi.AdminAPI.__name__ == wsgi.AdminAPI.__name__ == "AdminAPI"
+    assert "AdminAPI" not in session_proxy_middleware.__all__
+
+
 def test_both_drivers_offer_the_middleware_under_one_name() -> None:
     from session_proxy_middleware import asgi, wsgi
 

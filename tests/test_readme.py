@@ -18,12 +18,15 @@ import pytest
 from django.conf import settings
 
 from session_proxy_middleware import SessionProxy
+from session_proxy_middleware.admin.openapi import OPERATIONS
+from session_proxy_middleware.admin.operation import Operation
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(
     r"^### ([^\n]+)\n(?:(?!^#).)*?```python\n(.*?)```", README, re.M | re.S
 )
+ADMIN_KEY = "adm_0123456789abcdef0123456789abcdef"
 SESSION = "/my-agent/sessions/57af5437-97a2-4646-9873-a5c5935bd705/status"
 
 
@@ -42,6 +45,7 @@ def test_every_code_block_runs(
     title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # One of them makes a file.
+    monkeypatch.setenv("SESSION_PROXY_ADMIN_KEY", ADMIN_KEY)
     run(title)
 
 
@@ -124,6 +128,57 @@ def test_mounted_under_wsgi_it_refuses_strangers() -> None:
         reply = client.get(SESSION)
     assert reply.status_code == 401
     assert reply.headers["x-session-proxy-error"] == "unauthenticated"
+
+
+@pytest.fixture
+def admin_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSION_PROXY_ADMIN_KEY", ADMIN_KEY)
+    return {"Authorization": f"Bearer {ADMIN_KEY}"}
+
+
+@pytest.mark.parametrize(
+    ("title", "mount"),
+    [
+        ("Admin API by itself", ""),
+        ("Admin API in a FastAPI application", "/internal/admin"),
+    ],
+)
+@pytest.mark.anyio
+async def test_the_admin_api_under_asgi_answers_whoever_has_its_key(
+    title: str, mount: str, admin_key: dict[str, str]
+) -> None:
+    transport = httpx.ASGITransport(app=run(title)["app"])
+    async with httpx.AsyncClient(transport=transport, base_url="http://p") as client:
+        answer = await client.get(mount + "/services", headers=admin_key)
+        refused = await client.get(mount + "/services")
+    assert (answer.status_code, refused.status_code) == (200, 401)
+
+
+def test_the_admin_api_under_wsgi_answers_whoever_has_its_key(
+    admin_key: dict[str, str],
+) -> None:
+    app = run("Admin API in a Flask application")["app"]
+    transport = httpx.WSGITransport(app=app)
+    with httpx.Client(transport=transport, base_url="http://p") as client:
+        answer = client.get("/internal/admin/services", headers=admin_key)
+        refused = client.get("/internal/admin/services")
+    assert (answer.status_code, refused.status_code) == (200, 401)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda each: each.id)
+def test_the_table_of_the_admin_api_has_every_operation(operation: Operation) -> None:
+    table = README.partition("### Admin API operations")[2].partition("\nLists")[0]
+    path = re.sub(r"{\w+_id}", "{id}", operation.path)
+    below = "/" + path.rpartition("/")[2]
+    rows = [
+        row
+        for row in table.splitlines()
+        if f"`{path}`" in row or (f"`{below}`" in row and "{id}/" in row)
+    ]
+    assert any(operation.method in row for row in rows)
+    for member in operation.members or {}:
+        assert any(f'"{member}"' in row for row in rows), member
 
 
 @pytest.mark.parametrize("option", inspect.signature(SessionProxy).parameters)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
-from . import lookups
+from . import lookups, mounts
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .asgi_lifespan import Lifespan
 from .errors import (
@@ -47,6 +47,7 @@ class SessionProxyMiddleware:
             raise ConfigError(f"proxy must be a SessionProxy(...), not {proxy!r}")
         if not callable(app):
             raise ConfigError(f"app must be the application to wrap, not {app!r}")
+        mounts.check_wrapped(app)
         self._app = app
         self._proxy = proxy
         self._match = proxy.match

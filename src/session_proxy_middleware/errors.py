@@ -29,6 +29,10 @@ class ConfigError(ValueError):
     """An option is wrong. The text names the option and what is allowed."""
 
 
+class SecretTaken(ConfigError):
+    """The secret of a new key is the secret of another."""
+
+
 class ClientDisconnected(Exception):
     """The client is gone. Logged as 499; nothing is answered.
 
@@ -53,6 +57,18 @@ class ResponseTruncated(Exception):
         self.reason = reason
 
 
+def described(body: bytes, slug: str | None = None) -> Headers:
+    """The fields of an answer of our own in JSON; of an error with its slug."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if slug is not None:
+        headers.append((b"x-session-proxy-error", slug.encode()))
+    return headers
+
+
 class ProxyError(Exception):
     """A request that ends with an answer of the proxy's own."""
 
@@ -72,14 +88,7 @@ class ProxyError(Exception):
         if strict and status in _UNPUBLISHED:
             status, code, sentence = 500, "500", INTERNAL
         body = json.dumps({"error": sentence, "code": code}).encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"x-session-proxy-error", cls.slug.encode()),
-            *cls.fields,
-        ]
-        return status, body, headers
+        return status, body, [*described(body, cls.slug), *cls.fields]
 
     def reply(self, request_id: bytes, *, head: bool, strict: bool) -> Reply:
         """The answer: for HEAD the same headers and no body; `strict` answers 500

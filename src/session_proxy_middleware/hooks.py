@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 
 from .interfaces import Authenticator
 from .models import Principal, Request
+
+Asked = TypeVar("Asked")
 
 
 def is_async(hook: Callable[..., Any]) -> bool:
@@ -22,29 +24,43 @@ def is_async(hook: Callable[..., Any]) -> bool:
 def as_async(hook: Authenticator) -> Callable[[Request], Awaitable[Principal]]:
     """For the ASGI driver. A sync hook runs in a worker thread, where it may block;
     wrap it in asgiref's `sync_to_async` yourself to choose the thread."""
-    call: Callable[[Request], Any] = (
-        hook if is_async(hook) else sync_to_async(hook, thread_sensitive=False)
-    )
+    call = awaitable(hook)
 
     async def authenticate(request: Request) -> Principal:
-        answer = await call(request)
-        return _principal(await answer if isawaitable(answer) else answer)
+        return _principal(await call(request))
 
     return authenticate
 
 
 def as_sync(hook: Authenticator) -> Callable[[Request], Principal]:
     """For the WSGI driver. An async hook runs on an event loop of its own."""
-    call: Callable[[Request], Any]
-    call = async_to_sync(hook) if is_async(hook) else hook  # type: ignore[arg-type]
+    call = blocking(hook)
+    return lambda request: _principal(call(request))
 
-    def authenticate(request: Request) -> Principal:
-        answer = call(request)
-        if isawaitable(answer):
-            answer = async_to_sync(_awaited)(answer)
-        return _principal(answer)
 
-    return authenticate
+def awaitable(hook: Callable[[Asked], Any]) -> Callable[[Asked], Awaitable[Any]]:
+    """`as_async`, whatever the hook answers."""
+    call: Callable[[Asked], Any] = (
+        hook if is_async(hook) else sync_to_async(hook, thread_sensitive=False)
+    )
+
+    async def ask(about: Asked) -> Any:
+        answer = await call(about)
+        return await answer if isawaitable(answer) else answer
+
+    return ask
+
+
+def blocking(hook: Callable[[Asked], Any]) -> Callable[[Asked], Any]:
+    """`as_sync`, whatever the hook answers."""
+    call: Callable[[Asked], Any]
+    call = async_to_sync(hook) if is_async(hook) else hook
+
+    def ask(about: Asked) -> Any:
+        answer = call(about)
+        return async_to_sync(_awaited)(answer) if isawaitable(answer) else answer
+
+    return ask
 
 
 async def _awaited(answer: Awaitable[Any]) -> Any:

@@ -24,6 +24,12 @@ State = Literal["starting", "running", "draining", "ended"]
 SESSION_TTL = 7200.0
 """Seconds that a session lives unless it is touched: Pipecat Cloud's default."""
 
+KEY_OVERLAP = 86_400.0
+"""Seconds that a key is still good after its successor was made."""
+
+SHORTEST_SECRET = 20
+"""Characters of a secret of one's own: at 6 bits each, 120 bits if it is random."""
+
 
 class Block:
     """Header fields that many requests share, and how a codec encodes them: worked
@@ -149,7 +155,8 @@ class Key:
     expires_at: float | None = None
     created_at: float = 0.0
     used_at: float | None = None
-    """When it last opened something, to within some seconds; only `list` says."""
+    """When it last opened something, to within some seconds; only `list` and `find`
+    say."""
     secret: str | None = field(default=None, repr=False)
 
 
@@ -201,7 +208,7 @@ class Session:
     expires_at: float = math.inf
     """When it ends by itself; of one that has ended, when it did."""
     active_at: float | None = None
-    """When bytes last flowed, to within some seconds; only `list` says."""
+    """When bytes last flowed, to within some seconds; only `list` and `find` say."""
     name: str = field(init=False)
     """`service/id`: what limits and records count by."""
     pool_key: tuple[str, int] = field(init=False, repr=False)

@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
+from . import mounts
 from .activity import Activity
 from .draining import Chain, Drain
 from .errors import ConfigError
@@ -120,6 +121,7 @@ class SessionProxy:
         self.known_service = known.services.lookup if immediate else known.services.peek
         self.known_session = known.sessions.lookup if immediate else known.sessions.peek
         self.match = RouteMatcher(prefix, session_id_pattern)
+        mounts.publish(self, prefix)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(
                 f"authenticate must be a callable or None, not {authenticate!r}"

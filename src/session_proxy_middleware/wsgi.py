@@ -9,7 +9,7 @@ from http import HTTPStatus
 from time import perf_counter
 from typing import Any
 
-from . import lookups
+from . import lookups, mounts
 from .errors import (
     ClientDisconnected,
     ConfigError,
@@ -50,6 +50,7 @@ class SessionProxyMiddleware:
             raise ConfigError(f"proxy must be a SessionProxy(...), not {proxy!r}")
         if not callable(app):
             raise ConfigError(f"app must be the application to wrap, not {app!r}")
+        mounts.check_wrapped(app)
         self._app = app
         self._proxy = proxy
         self._match = proxy.match
@@ -130,9 +131,9 @@ class SessionProxyMiddleware:
         if response is not None and not response.complete:
             client.guard(self._proxy.timeouts.idle)
             waits = not response.pieces
-        status = _STATUS_LINES.get(step.status) or f"{step.status} Unknown"
+        status = status_line(step.status)
         try:
-            write = start_response(status, _native(step.headers))
+            write = start_response(status, native(step.headers))
             if waits and write is not None:
                 # PEP 3333: servers hold the head back until there is a byte of the
                 # body; written, the client has it now.
@@ -292,7 +293,13 @@ _REMEMBERED_LENGTH = 4096
 _TWICE = frozenset({"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"})
 
 
-def _native(headers: Headers) -> list[tuple[str, str]]:
+def status_line(status: int) -> str:
+    """The status as `start_response` takes it."""
+    return _STATUS_LINES.get(status) or f"{status} Unknown"
+
+
+def native(headers: Headers) -> list[tuple[str, str]]:
+    """Header fields as `start_response` takes them."""
     return [
         (name.decode("latin-1"), value.decode("latin-1")) for name, value in headers
     ]

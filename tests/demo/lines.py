@@ -96,6 +96,6 @@ def _curl() -> argparse.ArgumentParser:
 
 
 def _answered_by(headers: dict[str, str]) -> str:
-    if "x-session-proxy-error" in headers:
+    if "x-session-proxy-error" in headers and headers.get("x-answered-by") != "admin":
         return "proxy"
     return headers["x-answered-by"]

@@ -34,7 +34,8 @@ class Demo:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(environment or {})},
+                # One that is killed leaves its store behind.
+                env={**os.environ, "TMPDIR": str(folder), **(environment or {})},
             )
 
     def __enter__(self) -> Self:

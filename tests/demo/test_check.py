@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 import session_proxy_middleware
-from session_proxy_middleware.demo.calls import EVENTS, Answer, Call, calls
+from session_proxy_middleware.demo.call import Answer, Call, Endpoints
+from session_proxy_middleware.demo.calls import EVENTS, calls
 from session_proxy_middleware.demo.check import attempt, check
 from session_proxy_middleware.demo.settings import Bot
 
@@ -30,6 +31,7 @@ BOTS = (
     Bot(name="bot-1", id="first", upstream="http://127.0.0.1:1"),
     Bot(name="bot-2", id="second", upstream="http://127.0.0.1:2"),
 )
+KEYS = {"secret": "pk_any", "admin_key": "adm_any"}
 SCRIPT = [str(Path(sys.executable).with_name("session-proxy")), "demo"]
 
 
@@ -76,7 +78,7 @@ def test_an_error_that_no_answer_shows_fails_the_check(tmp_path: Path) -> None:
         assert demo.process.wait(30) == 1
         count = len(calls(BOTS))
         assert f"{count} of {count} calls came back as expected.\n" in demo.output
-        assert "Errors were printed by: bot-1, bot-2, portal.\n" in demo.output
+        assert "Errors were printed by: bot-1, bot-2, admin, portal.\n" in demo.output
         assert "portal | ZeroDivisionError: division by zero" in demo.output
 
 
@@ -92,7 +94,7 @@ def attempted(answer: bytes, call: Call) -> str | None:
         server = threading.Thread(target=play)
         server.start()
         port = listener.getsockname()[1]
-        fault = attempt(call, port=port, secret="pk_any").fault
+        fault = attempt(call, Endpoints(portal=port, admin=port, **KEYS)).fault
         server.join()
     return fault
 
@@ -128,7 +130,8 @@ def test_nobody_at_the_port_fails_every_call() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     said: list[str] = []
-    assert not check(calls(BOTS), port=port, secret="pk_any", say=said.append)
+    nobody = Endpoints(portal=port, admin=port, **KEYS)
+    assert not check(calls(BOTS), nobody, say=said.append)
     assert said[-1] == f"0 of {len(calls(BOTS))} calls came back as expected."
     assert all("FAIL ConnectionRefusedError" in line for line in said[1:-2])
 

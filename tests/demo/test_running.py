@@ -7,11 +7,14 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from .lines import WAYS, Seen, printed
 from .running import COMMAND, READY, Demo, descendants, left
+
+CHILDREN = ("bot-1", "bot-2", "admin", "portal")
 
 
 @pytest.fixture(scope="module", params=["asgi", "wsgi"])
@@ -51,11 +54,32 @@ def test_each_request_is_shown_as_it_passes(demo: Demo) -> None:
     ]
 
 
-def test_the_key_is_in_no_argument_of_any_process(demo: Demo) -> None:
-    key = re.search(r"^The key: (pk_\S+)$", demo.output, re.M)
-    assert key is not None
+def test_each_change_through_the_admin_api_is_shown_with_who_made_it(
+    demo: Demo,
+) -> None:
+    lines = {line.name: line.line for line in printed(demo.output)}
+    begin = lines["admin: begin a session"]
+    [id] = re.findall(r"/sessions/(\S+)", begin)
+    shown = str(uuid4())
+    WAYS[0](begin.replace(id, shown))
+    demo.until(f"demo session.register service=my-agent session_id={shown} 201")
+    WAYS[0](lines["admin: end it"].replace(id, shown))
+    demo.until(f"demo session.end service=my-agent session_id={shown} 200")
+
+
+def test_no_key_is_in_an_argument_of_any_process(demo: Demo) -> None:
+    keys = re.findall(r"^The .*key.*: ((?:pk|adm)_\S+)$", demo.output, re.M)
+    assert len(keys) == 2
     listed = subprocess.run(["ps", "-eo", "args="], capture_output=True, text=True)
-    assert key[1] not in listed.stdout
+    assert not [key for key in keys if key in listed.stdout]
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+def test_the_portal_does_not_know_the_admin_key(demo: Demo) -> None:
+    [key] = re.findall(r"^The admin key.*: (adm_\S+)$", demo.output, re.M)
+    for name in CHILDREN:
+        environment = Path(f"/proc/{demo.pid(name)}/environ").read_bytes()
+        assert (key.encode() in environment) == (name == "admin")
 
 
 @pytest.mark.parametrize(
@@ -74,7 +98,7 @@ def test_whatever_ends_the_demo_ends_what_it_started(
     with Demo(tmp_path, "--port", "0", *options) as demo:
         demo.until(READY)
         started = descendants(demo.process.pid)
-        assert {demo.pid(name) for name in ("bot-1", "bot-2", "portal")} <= started
+        assert {demo.pid(name) for name in CHILDREN} <= started
         demo.process.send_signal(number)
         assert demo.process.wait(10) == status
         assert left(started) == set()
@@ -87,7 +111,7 @@ def test_a_reader_that_has_gone_ends_the_demo() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         started = descendants(process.pid)
-        assert len(started) == 3
+        assert len(started) == 4
         process.stdout.close()
         assert process.wait(20) == 1
         assert process.stderr.read() == b""

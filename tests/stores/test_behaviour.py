@@ -269,6 +269,22 @@ def test_the_last_activity_is_listed(store: Face) -> None:
     assert store.sessions.list()[0].active_at is None
 
 
+def test_a_session_is_found_as_it_is_listed_also_when_it_has_ended(
+    store: Face,
+) -> None:
+    assert store.sessions.find("bot", ID) is None
+    store.sessions.register("bot", ID, URL)
+    assert store.sessions.find("bot", ID).active_at is None
+    store.sessions.note({("bot", ID): 1234.5})
+    assert store.sessions.find("bot", ID.upper()) == store.sessions.list()[0]
+    assert store.sessions.find("bot", ID).active_at == 1234.5
+    store.sessions.end("bot", ID)
+    assert store.sessions.find("bot", ID) == store.sessions.list()[0]
+    assert store.sessions.find("bot", ID).state == "ended"
+    put(store, "late", ends_in=-1)
+    assert store.sessions.find("late", ID).state == "ended"
+
+
 def test_what_is_told_survives_in_another_store_object(opened: Any) -> None:
     first = opened()
     # Memory is one object's.

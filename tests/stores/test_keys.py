@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from session_proxy_middleware import ConfigError
+from session_proxy_middleware.errors import SecretTaken
 from session_proxy_middleware.rules.credential import digest
 from tests.stores.conftest import Face, hashed
 
@@ -71,7 +72,7 @@ def test_a_secret_of_ones_own_opens(store: Face) -> None:
     key = store.keys.create(secret=secret)
     assert key.secret == secret
     assert store.keys.lookup(digest(secret.encode())).id == key.id
-    with pytest.raises(ConfigError, match="secret is the secret of another"):
+    with pytest.raises(SecretTaken, match="secret is the secret of another"):
         store.keys.create(secret=secret)
 
 

@@ -26,6 +26,8 @@ from session_proxy_middleware import (
     Unauthenticated,
     open_store,
 )
+from session_proxy_middleware.admin.asgi import AdminAPI as ASGIAdminAPI
+from session_proxy_middleware.admin.wsgi import AdminAPI as WSGIAdminAPI
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
 from session_proxy_middleware.interfaces import Authenticator, Store
 from session_proxy_middleware.models import State
@@ -57,6 +59,7 @@ def shared_stores() -> list[Store]:
     assert_type(session.state, State)
     assert_type(session.expires_at, float)
     assert_type(store.sessions.touch("bot", ID, ttl=90), bool)
+    assert_type(store.sessions.find("bot", ID), Session | None)
     assert_type(store.sessions.ready("bot", ID), bool)
     assert_type(store.sessions.drain("bot", ID), bool)
     assert_type(store.sessions.list(service="bot", state="ended"), list[Session])
@@ -144,6 +147,24 @@ def wsgi_app(
 ) -> Iterable[bytes]:
     start_response("200 OK", [])
     return [b""]
+
+
+def by_directory(token: str) -> str | None:
+    return token or None
+
+
+async def by_remote_directory(token: str) -> str | None:
+    await asyncio.sleep(0)
+    return None
+
+
+def admin_apis(store: MemoryStore) -> list[ASGIAdminAPI | WSGIAdminAPI]:
+    return [
+        ASGIAdminAPI(store, keys=["adm_0123456789abcdef0123456789abcdef"]),
+        WSGIAdminAPI("redis://r", keys={"ops": "adm_0123456789abcdef0123456789ab"}),
+        ASGIAdminAPI(open_store("sqlite:///s.db"), authenticate=by_directory),
+        WSGIAdminAPI(store, authenticate=by_remote_directory),
+    ]
 
 
 def applications(proxy: SessionProxy) -> tuple[ASGIMiddleware, WSGIMiddleware]:

@@ -86,8 +86,8 @@ def test_a_field_that_connection_names_is_dropped_for_that() -> None:
 def test_what_is_added_is_told_with_its_reason() -> None:
     added = {each.field[0]: each.why for each in told(OWN) if each.what == "added"}
     assert list(added) == [
-        *(b"host", b"via", b"x-daily-session-id", b"cookie", b"x-forwarded-proto"),
-        *(b"x-forwarded-prefix", b"x-forwarded-for", b"x-forwarded-host"),
+        *(b"host", b"x-daily-session-id", b"x-forwarded-prefix", b"via"),
+        *(b"x-forwarded-proto", b"x-forwarded-for", b"x-forwarded-host", b"cookie"),
         b"x-request-id",
     ]
     assert "as it was registered" in added[b"host"]

@@ -8,9 +8,8 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from ..models import Key
+from ..models import KEY_OVERLAP, Key
 from ..settings import BEGINNING
-from ..stores.keys import OVERLAP
 from ..stores.lines import key_line, key_of_line
 from ..stores.managed import ManagedStore
 from .arguments import (
@@ -82,7 +81,7 @@ def add(commands: Any) -> None:
     rotate.add_argument(
         "--overlap",
         type=typed(DURATION),
-        default=OVERLAP,
+        default=KEY_OVERLAP,
         metavar=DURATION.sign,
         help="how long the old one is still good (1d)",
     )

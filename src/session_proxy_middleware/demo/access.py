@@ -1,4 +1,4 @@
-"""The access records of the proxy, a short line each, on the terminal."""
+"""The records of proxy and admin API, a short line each, on the terminal."""
 
 from __future__ import annotations
 
@@ -10,9 +10,20 @@ from .settings import SERVICE, Settings
 
 def show(settings: Settings) -> None:
     """From now on every request through the proxy is a line on stderr."""
+    names = {(SERVICE, bot.id): bot.name for bot in settings.bots}
+    _show("session_proxy.access", Line(names))
+
+
+def show_changes() -> None:
+    """From now on every change through the admin API is a line on stderr."""
+    line = logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S")
+    _show("session_proxy.admin", line)
+
+
+def _show(logger: str, line: logging.Formatter) -> None:
     handler = logging.StreamHandler()
-    handler.setFormatter(Line({(SERVICE, bot.id): bot.name for bot in settings.bots}))
-    log = logging.getLogger("session_proxy.access")
+    handler.setFormatter(line)
+    log = logging.getLogger(logger)
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -6,105 +6,21 @@ One list serves both, the `curl` lines that are printed and the calls of `--chec
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Iterator
 from uuid import uuid4
 
-from .settings import ANSWERED_BY, NOT_READY, PREFIX, SERVICE, Bot
+from .call import Answer, Call, Fault, Verify
+from .settings import ADMIN, NOT_READY, PREFIX, SERVICE, Bot
 
 MIB = 1024 * 1024
 UPLOADED = 3 * MIB
 DOWNLOADED = 4 * MIB
-PIECE = 65_536
 EVENTS = 5
-
-Fault = str | None
-"""What is wrong with an answer, or None."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Answer:
-    """What came back. `pieces` are the body as it arrived, each with the time, in
-    seconds since the epoch."""
-
-    status: int
-    headers: dict[str, str]
-    """Names in lower case."""
-    pieces: list[tuple[float, bytes]] = field(default_factory=list)
-
-    @property
-    def body(self) -> bytes:
-        """The whole body."""
-        return b"".join(piece for _, piece in self.pieces)
-
-    @property
-    def answered_by(self) -> str:
-        """`portal`, the name of a session, `proxy`, or `?` for none of them."""
-        if "x-session-proxy-error" in self.headers:
-            return "proxy"
-        return self.headers.get(ANSWERED_BY, "?")
-
-
-Verify = Callable[[Answer], Fault]
-
-
-def _nothing_more(_: Answer) -> Fault:
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One request and the answer it should get."""
-
-    name: str
-    method: str = "GET"
-    path: str
-    key: Literal["right", "wrong", "none"] = "right"
-    json: object = None
-    uploads: int | None = None
-    """Bytes to send without saying how many."""
-    status: int = 200
-    answered_by: str
-    verify: Verify = _nothing_more
-    curl: tuple[str, ...] = ("-i",)
-    """Options that make curl do the same and show it."""
-
-    def headers(self, secret: str) -> dict[str, str]:
-        """What is sent beside what every HTTP client sends."""
-        headers = {}
-        if self.key != "none":
-            token = secret if self.key == "right" else "pk_wrong"
-            headers["Authorization"] = f"Bearer {token}"
-        if self.json is not None:
-            headers["Content-Type"] = "application/json"
-        return headers
-
-    def body(self) -> bytes | Iterator[bytes] | None:
-        """The body; an iterator for one that is sent in chunks."""
-        if self.uploads is not None:
-            return (bytes(PIECE) for _ in range(self.uploads // PIECE))
-        return None if self.json is None else json.dumps(self.json).encode()
-
-    def command(self, portal: str, secret: str) -> str:
-        """The same call as a line for the shell."""
-        words = ["curl", *self.curl]
-        if self.method not in ("GET", "HEAD"):
-            words += ["-X", self.method]
-        for name, value in self.headers(secret).items():
-            words += ["-H", f"{name}: {value}"]
-        if self.json is not None:
-            words += ["-d", json.dumps(self.json)]
-        line = shlex.join([*words, portal + self.path])
-        if self.uploads is not None:
-            line = f"head -c {self.uploads} /dev/zero | {line}"
-        return line
 
 
 def calls(bots: tuple[Bot, ...]) -> list[Call]:
     """Everything the demo shows, in the order in which it works."""
-    return [*_answered(*bots), *_refused(bots[0])]
+    return [*_answered(*bots), *_administered(bots[0]), *_refused(bots[0])]
 
 
 def _answered(first: Bot, second: Bot) -> Iterator[Call]:
@@ -186,6 +102,53 @@ def _answered(first: Bot, second: Bot) -> Iterator[Call]:
     )
 
 
+def _administered(bot: Bot) -> Iterator[Call]:
+    """A session of its own at the bot's address, from beginning to end."""
+    new = Bot(name=bot.name, id=str(uuid4()), upstream=bot.upstream)
+    where = f"/services/{SERVICE}/sessions/{new.id}"
+
+    def ask(name: str, method: str, path: str, **more: object) -> Call:
+        values = {"to": "admin", "key": "admin", "answered_by": ADMIN, **more}
+        return Call(name=name, method=method, path=path, **values)  # type: ignore[arg-type]
+
+    yield ask(
+        "admin: begin a session",
+        "PUT",
+        where,
+        json={"upstream": new.upstream},
+        status=201,
+        verify=_says(id=new.id, state="running"),
+    )
+    yield ask(
+        "admin: those that run",
+        "GET",
+        f"/services/{SERVICE}/sessions?state=running",
+        verify=_lists(new),
+    )
+    yield Call(
+        name="the new session",
+        path=_at(new, "/status"),
+        answered_by=new.name,
+        verify=_says(session_id=new.id),
+    )
+    yield ask("admin: end it", "DELETE", where, verify=_says(state="ended"))
+    yield Call(
+        name="the session that has ended",
+        path=_at(new, "/status"),
+        status=404,
+        answered_by="proxy",
+        verify=_code("404"),
+    )
+    yield ask(
+        "admin: a public key",
+        "GET",
+        "/services",
+        key="public",
+        status=401,
+        verify=_code("401"),
+    )
+
+
 def _refused(bot: Bot) -> Iterator[Call]:
     def refuse(name: str, status: int, code: str, path: str, **more: object) -> Call:
         values = {"path": path, "verify": _code(code), **more}
@@ -195,6 +158,7 @@ def _refused(bot: Bot) -> Iterator[Call]:
     yield refuse("no key", 401, "401", status, key="none")
     yield refuse("a wrong key", 401, "401", status, key="wrong")
     unknown = f"{PREFIX}/{SERVICE}/sessions/{uuid4()}/status"
+    yield refuse("an admin key", 401, "401", status, key="admin")
     yield refuse("an unknown session", 404, "404", unknown)
     yield refuse("no id of a session", 404, "404", status.replace(bot.id, "latest"))
     nobody = status.replace(SERVICE, "no-agent")
@@ -224,6 +188,14 @@ def _says(**expected: object) -> Verify:
             if said.get(name) != value:
                 return f"{name} is {said.get(name)!r}, not {value!r}"
         return None
+
+    return verify
+
+
+def _lists(bot: Bot) -> Verify:
+    def verify(answer: Answer) -> Fault:
+        listed = [each["id"] for each in json.loads(answer.body)["sessions"]]
+        return None if bot.id in listed else f"{bot.id} is not among {listed}"
 
     return verify
 

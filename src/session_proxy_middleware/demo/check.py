@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..table import Table
-from .calls import Answer, Call, Fault
+from .call import Answer, Call, Endpoints, Fault
 
 CALL_SECONDS = 10.0
 
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
 
 
 def check(
-    calls: list[Call], *, port: int, secret: str, say: Callable[[str], None]
+    calls: list[Call], endpoints: Endpoints, *, say: Callable[[str], None]
 ) -> bool:
     """Make the calls, say a line about each, and tell whether all went well."""
     width = max(len(call.name) for call in calls)
@@ -35,7 +35,7 @@ def check(
     say(table.heading)
     failed = 0
     for call in calls:
-        outcome = attempt(call, port=port, secret=secret)
+        outcome = attempt(call, endpoints)
         say(table.line(row(call, outcome)))
         failed += outcome.fault is not None
     good = len(calls) - failed
@@ -55,24 +55,26 @@ def row(call: Call, outcome: Outcome) -> tuple[str, ...]:
     return call.name, str(call.status), status, took, answered_by, verdict
 
 
-def attempt(call: Call, *, port: int, secret: str) -> Outcome:
+def attempt(call: Call, endpoints: Endpoints) -> Outcome:
     """Make a call on a connection of its own, and judge the answer."""
     answer: Answer | None = None
     fault: Fault
     started = time.perf_counter()
     try:
-        answer = _ask(call, port, secret)
+        answer = _ask(call, endpoints)
         fault = _judge(call, answer)
     except (OSError, http.client.HTTPException) as error:
         fault = f"{type(error).__name__}: {error}"
     return Outcome(answer, time.perf_counter() - started, fault)
 
 
-def _ask(call: Call, port: int, secret: str) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=CALL_SECONDS)
+def _ask(call: Call, endpoints: Endpoints) -> Answer:
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", call.port(endpoints), timeout=CALL_SECONDS
+    )
     try:
         # The path goes out as it is: a dot segment must arrive as one.
-        connection.request(call.method, call.path, call.body(), call.headers(secret))
+        connection.request(call.method, call.path, call.body(), call.headers(endpoints))
         response = connection.getresponse()
         headers = {name.lower(): value for name, value in response.getheaders()}
         answer = Answer(status=response.status, headers=headers)

@@ -88,7 +88,7 @@ class Child:
         """Whether it has printed a line that starts like this, of late."""
         return any(line.startswith(start) for line in tuple(self.output))
 
-    def wait(self, path: str) -> float:
+    def wait(self, path: str, headers: Mapping[str, str] | None = None) -> float:
         """Return once it answers `path`, with the seconds since it was started.
 
         The connection stands from the start, since the socket listens already: it
@@ -101,7 +101,7 @@ class Child:
             "127.0.0.1", self.port, timeout=START_SECONDS
         )
         try:
-            connection.request("GET", path)
+            connection.request("GET", path, headers=headers or {})
             status = connection.getresponse().status
         except TimeoutError as error:
             raise self.failed(f"did not answer in {START_SECONDS:.0f} s") from error

@@ -1,4 +1,4 @@
-"""How gunicorn runs the demo's WSGI portal."""
+"""How gunicorn runs the demo's WSGI applications."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from . import lifeline
 
-# The store is in the worker's memory, so there can be only one.
+# More could be: they share the store. But each takes its time to start.
 workers = 1
 worker_class = "gthread"
 threads = 8

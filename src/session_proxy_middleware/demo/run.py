@@ -35,9 +35,8 @@ def say(line: str) -> None:
 def _check(scene: Stage) -> int:
     say("")
     good = check(
-        calls(scene.settings.bots),
-        port=scene.portal.port,
-        secret=scene.settings.secret,
+        calls(scene.bots),
+        scene.endpoints,
         say=say,
     )
     # What goes wrong after the last byte of an answer shows here alone.
@@ -66,18 +65,19 @@ def _serve(scene: Stage) -> int:
 
 
 def _introduce(scene: Stage) -> None:
-    settings, portal = scene.settings, scene.portal.url
     say("")
-    say(f"The key: {settings.secret}")
-    for call in calls(settings.bots):
+    say(f"The key: {scene.endpoints.secret}")
+    say(f"The admin key, for {scene.admin.url} alone: {scene.endpoints.admin_key}")
+    for call in calls(scene.bots):
         say("")
         say(f"# {call.name}: {call.status} by {call.answered_by}")
-        say(call.command(portal, settings.secret))
+        say(call.command(scene.endpoints))
     say("")
     say("# a session that has gone: 502 by proxy, after")
     say(f"kill {scene.sessions[-1].process.pid}")
     say("")
-    say("Each request through the proxy is shown below. Ctrl-C ends everything.")
+    say("Below: each request through the proxy, each change through the admin API.")
+    say("Ctrl-C ends everything.")
 
 
 def _follow(child: Child) -> None:

@@ -1,4 +1,4 @@
-"""What the parent tells the portal, and the proxy that the portal makes of it."""
+"""What the parent tells its children, and what they make of it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from .. import MemoryStore, SessionProxy
+from .. import Caching, SessionProxy
 
 PREFIX = "/v1/public"
 SERVICE = "my-agent"
@@ -16,7 +16,9 @@ NOT_READY = "new-agent"
 
 VARIABLE = "SESSION_PROXY_DEMO"
 ANSWERED_BY = "x-answered-by"
-"""The header by which the portal and the sessions say who they are."""
+"""The header by which portal, sessions and admin API say who they are."""
+ADMIN = "admin"
+"""What the admin API says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +32,12 @@ class Bot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The sessions to register and the one key that opens them."""
+    """The store that portal and admin API share, the sessions in it by their names,
+    and, for the admin API alone, its key."""
 
+    store: str
     bots: tuple[Bot, ...]
-    secret: str = field(repr=False)
+    admin_key: str = field(default="", repr=False)
 
     def to_environment(self) -> dict[str, str]:
         """For a child: other users can't read it there, as they could in argv."""
@@ -43,14 +47,15 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
         """What `to_environment` has written."""
         values = json.loads(environment[VARIABLE])
-        bots = tuple(Bot(**each) for each in values["bots"])
-        return cls(bots=bots, secret=values["secret"])
+        bots = tuple(Bot(**each) for each in values.pop("bots"))
+        return cls(bots=bots, **values)
 
     def proxy(self) -> SessionProxy:
-        """A proxy over a store that holds all this."""
-        store = MemoryStore()
-        store.services.put(NOT_READY, ready=False)
-        for bot in self.bots:
-            store.sessions.register(SERVICE, bot.id, bot.upstream)
-        store.keys.create(services=[SERVICE, NOT_READY], secret=self.secret)
-        return SessionProxy(store=store, prefix=PREFIX)
+        """The portal's proxy. It remembers nothing, so that what the admin API changes
+        in another process is seen at once, and not within a second."""
+        always = Caching(found=0, absent=0, keys=0)
+        return SessionProxy(store=self.store, prefix=PREFIX, caching=always)
+
+    def admin_keys(self) -> dict[str, str]:
+        """Of the admin API."""
+        return {"demo": self.admin_key}

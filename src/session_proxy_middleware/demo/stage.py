@@ -1,4 +1,4 @@
-"""Portal and sessions, set up and taken down together."""
+"""Portal, admin API and sessions, set up and taken down together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
 from types import FrameType
 from uuid import uuid4
 
+from .call import Endpoints
 from .children import Child, DemoError, listen
-from .settings import SERVICE, Bot, Settings
+from .provisioning import Platform
+from .settings import ADMIN, SERVICE, Bot, Settings
 
 PORT = 8000
 """The portal's, when it is free and no other is asked for."""
@@ -24,49 +27,82 @@ class Stage:
     """What runs."""
 
     portal: Child
+    admin: Child
     sessions: list[Child]
-    settings: Settings
+    bots: tuple[Bot, ...]
+    endpoints: Endpoints
 
     @property
     def children(self) -> list[Child]:
         """All of them."""
-        return [*self.sessions, self.portal]
+        return [*self.sessions, self.admin, self.portal]
 
 
 @contextlib.contextmanager
 def stage(
     *, wsgi: bool, port: int | None, say: Callable[[str], None]
 ) -> Iterator[Stage]:
-    """A portal and two sessions that answer; ended, all of them, on the way out.
+    """A portal, an admin API and two sessions that answer; ended, all of them, on the
+    way out.
 
     Raises:
         DemoError: the port is taken, or one of them did not start.
     """
     started: list[Child] = []
     with _signals_as_exceptions(), contextlib.ExitStack() as stack:
+        folder = stack.enter_context(TemporaryDirectory(prefix="session-proxy-demo-"))
         stack.callback(_stop, started)
         front = stack.enter_context(portal_socket(port))
         bots = []
         for name in ("bot-1", "bot-2"):
-            child = Child(name, _session_command(name), listen(), {})
+            child = Child(name, _asgi("bot", name), listen(), {})
             started.append(child)
             bots.append(Bot(name=name, id=str(uuid4()), upstream=child.url))
-        settings = Settings(bots=tuple(bots), secret=f"pk_{secrets.token_urlsafe(24)}")
-        command = _wsgi_portal_command if wsgi else _asgi_portal_command
-        # What a user has set for gunicorn elsewhere is not meant for this one.
-        environment = {**settings.to_environment(), "GUNICORN_CMD_ARGS": ""}
-        portal = Child("portal", command, front, environment)
+        settings = Settings(
+            store=f"sqlite:///{folder}/sessions.db",
+            bots=tuple(bots),
+            admin_key=f"adm_{secrets.token_urlsafe(32)}",
+        )
+        admin = Child(
+            ADMIN,
+            _wsgi("admin_wsgi") if wsgi else _asgi("admin_asgi", ADMIN),
+            listen(),
+            _environment(settings),
+        )
+        started.append(admin)
+        portal = Child(
+            "portal",
+            _wsgi("portal_wsgi") if wsgi else _asgi("portal_asgi"),
+            front,
+            _environment(replace(settings, admin_key="")),
+        )
         started.append(portal)
 
         kind = "Flask under gunicorn" if wsgi else "FastAPI under uvicorn"
-        say(f"Starting a portal ({kind}) and two sessions of {SERVICE}:")
+        say(f"Starting a portal ({kind}), an admin API and two sessions of {SERVICE}:")
+        platform = Platform(admin, settings.admin_key)
         for child in started:
-            took = child.wait("/" if child is portal else "/readyz")
+            if child is admin:
+                took = child.wait("/services", platform.headers)
+            else:
+                took = child.wait("/" if child is portal else "/readyz")
             say(
                 f"  {child.name:<6}  {child.url:<22}  process {child.process.pid}"
                 f"  ready after {took:.1f} s"
             )
-        yield Stage(portal=portal, sessions=started[:-1], settings=settings)
+        endpoints = Endpoints(
+            portal=portal.port,
+            admin=admin.port,
+            secret=platform.set_up(settings.bots),
+            admin_key=settings.admin_key,
+        )
+        yield Stage(
+            portal=portal,
+            admin=admin,
+            sessions=started[:2],
+            bots=settings.bots,
+            endpoints=endpoints,
+        )
 
 
 def portal_socket(port: int | None) -> socket.socket:
@@ -85,28 +121,26 @@ def portal_socket(port: int | None) -> socket.socket:
         raise DemoError(f"cannot listen on port {port}: {error.strerror}") from error
 
 
-def _session_command(name: str) -> Callable[[int], list[str]]:
-    return lambda descriptor: [*_uvicorn("bot:app", descriptor), name]
-
-
-def _asgi_portal_command(descriptor: int) -> list[str]:
-    return _uvicorn("portal_asgi:app", descriptor)
-
-
-def _uvicorn(application: str, descriptor: int) -> list[str]:
+def _asgi(module: str, *name: str) -> Callable[[int], list[str]]:
+    """uvicorn; with a `name`, that goes out with every response."""
     package = __package__
-    python = [sys.executable, "-m", f"{package}.serve"]
-    return [*python, f"{package}.{application}", str(descriptor)]
+    python = [sys.executable, "-m", f"{package}.serve", f"{package}.{module}:app"]
+    return lambda descriptor: [*python, str(descriptor), *name]
 
 
-def _wsgi_portal_command(descriptor: int) -> list[str]:
+def _wsgi(module: str) -> Callable[[int], list[str]]:
     package = __package__
-    return [
+    return lambda descriptor: [
         *(sys.executable, "-m", "gunicorn"),
         *("--config", f"python:{package}.gunicorn_config"),
         *("--bind", f"fd://{descriptor}"),
-        f"{package}.portal_wsgi:app",
+        f"{package}.{module}:app",
     ]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    # What a user has set for gunicorn elsewhere is not meant for this one.
+    return {**settings.to_environment(), "GUNICORN_CMD_ARGS": ""}
 
 
 def _stop(children: list[Child]) -> None:

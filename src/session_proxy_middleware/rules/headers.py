@@ -7,7 +7,7 @@ bound; the pass itself is one dict look-up a field.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..errors import HeadersTooLarge, MalformedHeaders
 from ..models import Block, Field, Headers, Request
@@ -86,6 +86,13 @@ NO_BODY: Framing = (False, None)
 _NONE: frozenset[bytes] = frozenset()
 
 
+def request_id(fields: Sequence[bytes]) -> bytes | None:
+    """The client's own request id, when it sent one that is fit to pass on."""
+    if len(fields) != 1 or not _REQUEST_ID.fullmatch(fields[0]):
+        return None
+    return fields[0]
+
+
 class RequestFields:
     """A request's header fields, told apart.
 
@@ -128,9 +135,7 @@ class RequestFields:
 
     def request_id(self) -> bytes | None:
         """The client's own request id, when it sent one that is fit to pass on."""
-        if len(self.request_ids) != 1 or not _REQUEST_ID.fullmatch(self.request_ids[0]):
-            return None
-        return self.request_ids[0]
+        return request_id(self.request_ids)
 
     def framing(self, http_version: str) -> Framing:
         """Whether a body follows, and its length where that is declared.

@@ -14,14 +14,11 @@ from functools import partial
 from itertools import compress
 
 from ..interfaces import Backend
-from ..models import Key
+from ..models import KEY_OVERLAP, Key
 from ..rules import life
 from .new_keys import checked_overlap, new_key, shown_once, successor
 from .sessions import checked_limit
 from .watching import Watchers
-
-OVERLAP = 86_400.0
-"""Seconds that a key is still good after its successor was made."""
 
 _NOBODY = bytes(32)
 
@@ -58,7 +55,8 @@ class Keys:
         is a warning.
 
         Raises:
-            ConfigError: an option is not valid, or the secret is taken.
+            ConfigError: an option is not valid.
+            SecretTaken: it is the secret of another key.
         """
         new = new_key(services, methods, paths, secret, not_before, expires_at)
         shown = shown_once(new, self._backend.put_key(new.key).run())
@@ -73,7 +71,7 @@ class Keys:
         """The key of this id, whether it may be used now or not."""
         return self._backend.key_of(id).run()
 
-    def rotate(self, id: str, *, overlap: float = OVERLAP) -> Key | None:
+    def rotate(self, id: str, *, overlap: float = KEY_OVERLAP) -> Key | None:
         """A new key of the same scopes, its secret shown once; the old one is good
         for `overlap` seconds more. None when the old one is not known.
 
@@ -135,7 +133,7 @@ class Keys:
         """`find`, awaitable."""
         return await self._backend.key_of(id)
 
-    async def arotate(self, id: str, *, overlap: float = OVERLAP) -> Key | None:
+    async def arotate(self, id: str, *, overlap: float = KEY_OVERLAP) -> Key | None:
         """`rotate`, awaitable."""
         expiring = partial(life.expiring, at=time.time() + checked_overlap(overlap))
         old = await self._backend.key_of(id)

@@ -10,12 +10,9 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ..errors import METHODS, ConfigError
-from ..models import Key, Principal
+from ..errors import METHODS, ConfigError, SecretTaken
+from ..models import SHORTEST_SECRET, Key, Principal
 from ..rules.credential import digest
-
-SHORTEST = 20
-"""Characters of a secret of one's own: at 6 bits each, 120 bits if it is random."""
 
 ENOUGH = 32
 """Characters from which on nothing is said about it."""
@@ -35,10 +32,10 @@ def shown_once(new: NewKey, put: bool) -> Key:
     """The key with its secret, once it has been put.
 
     Raises:
-        ConfigError: it has not, because there is one of the same secret.
+        SecretTaken: it has not, because there is one of the same secret.
     """
     if not put:
-        raise ConfigError("secret is the secret of another key")
+        raise SecretTaken("secret is the secret of another key")
     return replace(new.key, secret=new.secret)
 
 
@@ -54,7 +51,7 @@ def new_key(
     checked_moment("not_before", not_before)
     checked_moment("expires_at", expires_at)
     id = secrets.token_hex(8)
-    secret = _generated(id) if secret is None else _chosen(secret)
+    secret = _generated(id) if secret is None else chosen("secret", secret)
     key = Key(
         id=id,
         digest=digest(secret.encode("ascii")),
@@ -85,13 +82,20 @@ def _generated(id: str) -> str:
     return f"pk_{id}_{secrets.token_urlsafe(32)}"
 
 
-def _chosen(secret: str) -> str:
+def chosen(option: str, secret: str) -> str:
+    """A secret that somebody has chosen; a short one with a warning.
+
+    Raises:
+        ConfigError: it is no token, or far too short. The text does not hold it.
+    """
     if not isinstance(secret, str) or not _SECRET.fullmatch(secret):
         raise ConfigError(
-            "secret must be a token of letters, digits and -._~+/ (RFC 6750)"
+            f"{option} must be a token of letters, digits and -._~+/ (RFC 6750)"
         )
-    if len(secret) < SHORTEST:
-        raise ConfigError(f"secret must have at least {SHORTEST} random characters")
+    if len(secret) < SHORTEST_SECRET:
+        raise ConfigError(
+            f"{option} must have at least {SHORTEST_SECRET} random characters"
+        )
     if len(secret) < ENOUGH:
         warnings.warn(
             f"a secret of {len(secret)} characters is short: {ENOUGH} random ones "

@@ -1,0 +1,1 @@
+"""The admin API, under ASGI and WSGI, over real sockets."""
