@@ -6,6 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 
+WHOLE = ("uvicorn", "gunicorn")
+"""What `pytest` alone tries everything on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Expected:
     """What a test asks of its server in passing.

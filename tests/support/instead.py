@@ -225,9 +225,20 @@ INSTEAD = {
         of=(
             "test_a_connection_is_kept_through_uploads_and_pauses",
             "test_answers_on_one_connection_come_in_the_order_of_its_requests",
+            "test_a_hundred_pipelined_requests_arrive_as_a_hundred",
             "test_bytes_after_the_body_are_another_request",
             "test_the_request_after_an_early_answer_is_answered",
         ),
+    ),
+    "takes_one_of_two_lengths": Instead(
+        servers=("cheroot", "werkzeug"),
+        does="Of two Content-Length fields that differ the last one counts.",
+        of=("test_a_length_that_one_parser_reads_and_another_does_not[twice, ",),
+    ),
+    "ends_with_a_negative_chunk": Instead(
+        servers=("cheroot",),
+        does="A chunk of a negative size ends the body.",
+        of=("test_chunks_that_one_parser_reads_and_another_does_not[minus",),
     ),
     "fails_on_what_is_malformed": Instead(
         servers=("granian", "cheroot"),

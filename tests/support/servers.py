@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from .expectations import EXPECTED
+from .expectations import EXPECTED, WHOLE
 from .portal import CONTROL, KEY
 from .upstream import Upstream
 from .wire import PATIENCE, Broken, Fields, Message, Wire, connect
@@ -63,6 +63,7 @@ class Portal:
         believes `X-Forwarded-For` and `-Proto` of loopback peers. `grace`: seconds that
         it gives its requests when it is ended."""
         self.server = server
+        self.whole = server in WHOLE
         self.expected = EXPECTED[server]
         self.asgi = self.expected.asgi
         self.root = root
