@@ -179,6 +179,18 @@ def test_ends_with_a_negative_chunk(portal: Portal, serve: Serve) -> None:
     assert arrived.body == b"abcd"
 
 
+@instead("ends_head_with_a_chunk")
+def test_ends_head_with_a_chunk(portal: Portal, serve: Serve) -> None:
+    site = portal.mount(serve(answering(STREAM + chunked(b"dropped"))))
+    with site.open("HEAD") as client:
+        answer = client.response_head()
+        assert answer.one("connection").lower() == b"close"
+        # A client that goes by the rules never reads it.
+        while client.fill():
+            pass
+        assert client.buffer == b"0\r\n\r\n"
+
+
 @instead("closes_after_no_body")
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 0\r\n"])

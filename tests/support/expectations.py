@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-
 WHOLE = ("uvicorn", "gunicorn")
 """What `pytest` alone tries everything on."""
 
@@ -24,6 +23,7 @@ class Expected:
     - `hosts`: it refuses two Host fields by itself.
     - `chunks_for_1_0`: it sends chunks to clients of HTTP/1.0.
     - `fails_itself`: requests that it does not understand get a 500 of its own.
+    - `counts`: a response that is there at once gets a length, whatever framed it.
     - `joins`: what stands between equal request fields in an environ.
     - `mounts`: told the path it is mounted at, it takes requests with that path
       (`whole`), or without it, as a front proxy leaves them (`stripped`).
@@ -41,6 +41,7 @@ class Expected:
     hosts: bool = False
     chunks_for_1_0: bool = False
     fails_itself: bool = False
+    counts: bool = False
     joins: bytes = b","
     mounts: tuple[str, ...] = ()
     consumed: int = 500
@@ -78,7 +79,12 @@ EXPECTED = {
         consumed=408,
     ),
     "granian": Expected(
-        asgi=True, server=b"granian", fails_itself=True, mounts=BOTH, consumed=408
+        asgi=True,
+        server=b"granian",
+        fails_itself=True,
+        counts=True,
+        mounts=BOTH,
+        consumed=408,
     ),
     "daphne": Expected(
         asgi=True, server=b"daphne", dated=False, mounts=BOTH, consumed=408

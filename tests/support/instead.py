@@ -73,6 +73,7 @@ INSTEAD = {
             "test_a_session_that_dies_in_its_body_is_seen_to",
             "test_a_session_that_dies_right_after_its_head_is_seen_to",
             "test_a_stream_that_idles_too_long_is_broken_off",
+            "test_a_trailer_that_would_frame_the_body_breaks_it_off",
             "test_chunks_that_are_none_break_the_answer_off",
             "test_every_request_leaves_one_line_that_says_how_it_ended",
             "test_places_are_free_again_after_any_end",
@@ -104,6 +105,7 @@ INSTEAD = {
         of=(
             "test_a_wrong_credential[twice",
             "test_a_wrong_credential[good-one",
+            "test_cookie_lines_that_a_server_joins_bring_nothing_of_the_portals_in",
             "test_more_than_one_host_field",
             "test_repeated_fields_are_kept",
             "test_two_request_ids_are_replaced",
@@ -219,6 +221,11 @@ INSTEAD = {
         does="An answer of 204 or 304 ends the connection.",
         of=("test_204_and_304_have_no_body_and_no_length",),
     ),
+    "ends_head_with_a_chunk": Instead(
+        servers=("waitress",),
+        does="An answer to HEAD without a length has the last chunk, and then closes.",
+        of=("test_a_body_sent_to_head_is_dropped[chunked",),
+    ),
     "one_connection_a_request": Instead(
         servers=("gunicorn-sync", "werkzeug"),
         does="The connection ends with each answer.",
@@ -256,6 +263,8 @@ INSTEAD = {
         of=(
             "test_a_full_proxy_is_overloaded",
             "test_a_place_is_held_until_the_last_byte",
+            "test_a_portal_behind_a_portal_is_no_loop",
+            "test_a_session_that_leads_back_to_itself_ends_in_508",
             "test_clients_that_leave_in_the_middle_leave_nothing_behind",
             "test_many_at_once_are_all_answered",
             "test_nobody_gets_somebody_elses_response",

@@ -21,6 +21,8 @@ from .upstream import Upstream
 from .wire import PATIENCE, Broken, Fields, Message, Wire, connect
 
 ROOT = Path(__file__).resolve().parents[2]
+STARTING = 60.0
+"""Seconds that a server may take to start, where many do at the same time."""
 SERVING = [sys.executable, "-m", "tests.support.serving"]
 
 
@@ -106,7 +108,7 @@ class Portal:
 
     def _await_start(self) -> None:
         """One that binds anew refuses for a moment, or drops who came too early."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STARTING
         while True:
             try:
                 self.control("state")
