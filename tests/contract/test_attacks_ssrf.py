@@ -104,7 +104,6 @@ def test_no_host_chooses_where_it_goes(
     only_the_session(upstream, trap)
 
 
-@pytest.mark.engine  # Some servers keep a connection open that they gave up.
 @pytest.mark.parametrize("upgrade", [None, b"websocket", b"h2c", b"foo"])
 def test_no_absolute_form_chooses_where_it_goes(
     portal: Portal, serve: Serve, trap: Upstream, upgrade: bytes | None

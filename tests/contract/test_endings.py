@@ -340,7 +340,6 @@ def test_an_answer_that_waits_for_no_body_passes_at_once(
     assert not answer.ours
 
 
-@pytest.mark.engine
 def test_a_client_that_leaves_before_its_upload_begins_is_nobodys_mistake(
     portal: Portal, serve: Serve
 ) -> None:

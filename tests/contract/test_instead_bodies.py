@@ -132,6 +132,8 @@ def test_sees_no_departure(portal: Portal, serve: Serve) -> None:
     assert conn.gone.wait(5)
     reader.join()
     assert site.idle()
+    line = portal.log.rsplit(site.id, 1)[1]
+    assert "200 session client_disconnected" in line
 
 
 @instead("waits_for_who_does_not_read")

@@ -87,6 +87,7 @@ INSTEAD = {
         of=(
             "test_a_client_that_does_not_read_holds_the_session_up",
             "test_a_client_that_stops_reading_is_let_go_when_it_idles_too_long",
+            "test_a_client_that_takes_nothing",
         ),
     ),
     "groups_equal_fields": Instead(
@@ -164,7 +165,8 @@ INSTEAD = {
         does="A client that leaves a silent stream is not seen before the next write.",
         of=(
             "test_a_client_that_leaves_a_silent_stream_ends_it",
-            "test_a_client_that_leaves_before_the_head_ends_the_sessions_work",
+            "test_a_client_that_leaves_before_the_head",
+            "test_a_client_that_leaves_in_the_body",
             "test_a_full_proxy_is_overloaded",
             "test_a_place_is_held_until_the_last_byte",
             "test_clients_that_leave_in_the_middle_leave_nothing_behind",
@@ -179,6 +181,7 @@ INSTEAD = {
         of=(
             "test_a_client_that_leaves_the_rest_unread_does_not_keep_its_place",
             "test_a_client_that_stops_reading_is_let_go_when_it_idles_too_long",
+            "test_a_client_that_takes_nothing",
         ),
     ),
     "merges_leading_slashes": Instead(
