@@ -118,7 +118,11 @@ class Client:
         return data
 
     def _gone(self) -> bool:
-        return self.departure is not None and self.departure.gone()
+        if self.departure is not None:
+            return self.departure.gone()
+        # cheroot's input knows how much it still waits for: nothing of a body that
+        # something else has read.
+        return bool(getattr(self._environ["wsgi.input"], "remaining", 0))
 
     def departed(self, total: float) -> Ending:
         """What is known of a request whose client left before its reply. `total`:
