@@ -3,6 +3,7 @@ there, where the server gives a way to look."""
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 import ssl
@@ -15,7 +16,6 @@ from werkzeug.wsgi import get_input_stream
 from .activity import Activity
 from .errors import (
     ClientDisconnected,
-    InternalError,
     MalformedHeaders,
     RequestTimeout,
 )
@@ -23,6 +23,8 @@ from .exchange import RoundTrip
 from .interfaces import Departure
 from .models import Ending, Session
 from .rules.body import BodyMeter
+
+log = logging.getLogger("session_proxy")
 
 PIECE = 65_536
 """Bytes read from `wsgi.input` at a time. Many servers wait until there are so many,
@@ -60,17 +62,20 @@ class Client:
         silent, where the server shows its socket.
 
         Raises:
-            InternalError: the server does not say where a chunked body ends.
+            MalformedHeaders: the server does not say where a chunked body ends. It may
+                never have taken the body for a chunked one: in an environ,
+                `Transfer_Encoding` has the name of the real one.
         """
         self._session = step.outbound.session
         if not step.outbound.has_body:
             return
         length = step.outbound.length
         if length is None and not self._environ.get("wsgi.input_terminated"):
-            raise InternalError(
-                "this WSGI server gives no end to a chunked body "
-                "(wsgi.input_terminated), so it can't be forwarded"
+            log.warning(
+                "a chunked body is refused: this WSGI server gives it no end "
+                "(wsgi.input_terminated)"
             )
+            raise MalformedHeaders("a chunked body without an end")
         self.ended = False
         self._meter = step.meter
         self._left = length
@@ -113,7 +118,11 @@ class Client:
         return data
 
     def _gone(self) -> bool:
-        return self.departure is not None and self.departure.gone()
+        if self.departure is not None:
+            return self.departure.gone()
+        # cheroot's input knows how much it still waits for: nothing of a body that
+        # something else has read.
+        return bool(getattr(self._environ["wsgi.input"], "remaining", 0))
 
     def departed(self, total: float) -> Ending:
         """What is known of a request whose client left before its reply. `total`:

@@ -2,8 +2,8 @@
 
 Alone, `pytest` runs the whole on the two of `WHOLE` and what is marked `everywhere`
 on the others. `--servers=rest` runs what that leaves out, `--servers=all` the whole on
-every one, and names separated by commas on them. What is marked `engine` is between the
-proxy and its sessions, whatever the server: `WHOLE` is enough for it.
+every one, and names separated by commas on them. The whole is the same tests on every
+server; a test that counts or repeats says by `portal.whole` how often on which.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from ..support.expectations import EXPECTED
+from ..support.cases import Cases
+from ..support.expectations import EXPECTED, WHOLE
 from ..support.instead import INSTEAD, replaced
 from ..support.servers import Portal
 from ..support.upstream import Play, Upstream, answering
 
 Serve = Callable[..., Upstream]
-WHOLE = ("uvicorn", "gunicorn")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +88,12 @@ def portal(
         yield running
     for trouble in ("never retrieved", "was destroyed but", "ResourceWarning"):
         assert trouble not in running.log
+
+
+@pytest.fixture
+def cases(portal: Portal, request: pytest.FixtureRequest) -> Cases:
+    """Runs many cases in this one test."""
+    return Cases(portal.server, request.node.originalname)
 
 
 @pytest.fixture

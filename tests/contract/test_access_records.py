@@ -17,10 +17,8 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn, Play
-from ..support.wire import PATIENCE, Wire, chunked
+from ..support.wire import PATIENCE, Message, Wire, chunked
 from .conftest import Serve
-
-pytestmark = pytest.mark.engine
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
@@ -69,7 +67,7 @@ def test_a_record_has_everything(portal: Portal, serve: Serve) -> None:
 
     site = portal.mount(serve(play))
     fields = [(b"X-Request-Id", b"mine-1")]
-    answer = site.request("POST", "/a%20b;c?secret=1#f", fields, b"0123456789")
+    answer = site.request("POST", "/a%20b;c?secret=1", fields, b"0123456789")
     assert answer.body == b"hello world"
     found = record(site)
     assert set(found) == FIELDS | {"line"}
@@ -195,6 +193,20 @@ def breaking(head: bytes, how: str) -> Play:
     return play
 
 
+def broken_off(site: Site) -> Message:
+    """The answer to a GET: broken off, or left open where the server can do no more."""
+    with site.open() as client:
+        answer = client.response_head()
+        if site.portal.expected.breaks_off:
+            client.body(answer)
+            assert answer.end == "broken"
+        else:
+            answer.body = next(iter(client.pieces(answer)))
+            record(site)
+            assert client.silent(0.05)
+        return answer
+
+
 @pytest.mark.parametrize(
     ("head", "how", "reason"),
     [
@@ -212,8 +224,8 @@ def test_a_body_that_breaks_off(
 ) -> None:
     upstream = serve(breaking(head, how))
     site = portal.mount(upstream, via="quick")
-    answer = site.request()
-    assert (answer.status, answer.body, answer.end) == (200, b"first", "broken")
+    answer = broken_off(site)
+    assert (answer.status, answer.body) == (200, b"first")
     assert ended(site) == (200, "session", reason)
     assert record(site)["bytes_sent"] == 5
     if how == "idles":
@@ -223,7 +235,7 @@ def test_a_body_that_breaks_off(
 def test_a_body_that_takes_too_long_in_all(portal: Portal, serve: Serve) -> None:
     upstream = serve(breaking(STREAM, "idles"))
     site = portal.mount(upstream, via="brief")
-    assert site.request().end == "broken"
+    assert broken_off(site).body == b"first"
     assert ended(site) == (200, "session", "total_timeout")
     assert upstream.all_gone(1.0)
 
@@ -289,8 +301,9 @@ def test_a_half_closed_client_gets_an_answer_that_comes_at_once(
     with portal.connect() as client:
         client.send(site.raw())
         half_close(client)
-        if portal.asgi:  # uvicorn closes a connection when its reading side ends.
-            client.closed()
+        if portal.asgi or portal.server == "waitress":
+            # Most close a connection when its reading side ends; some answer first.
+            client.fill()
             return
         answer = client.answer()
     assert (answer.status, answer.body) == (200, b"ok")
@@ -371,7 +384,11 @@ def test_no_secret_and_no_query_is_in_any_log(
             raw = site.raw(method, f"{path}?token=hunter2&x=%zz", fields, key=key)
             with portal.connect() as client:
                 client.send(raw)
-                client.answer(to=method)
+                if portal.expected.breaks_off:
+                    client.answer(to=method)
+                else:
+                    client.response_head()
+                    assert site.idle()
             asked += 1
     for key in ("pk_down", "pk_bug"):
         portal.mount(serve()).request("GET", "/x?token=hunter2", key=key)

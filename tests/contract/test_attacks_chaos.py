@@ -16,8 +16,6 @@ from ..support.wire import Broken, Wire, chunked
 from .conftest import Serve
 from .test_attacks_fuzz import no_trouble
 
-pytestmark = pytest.mark.engine
-
 SEED = 20_260_222
 CLIENTS, ROUNDS = 32, 40
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Who: %b\r\n\r\n"

@@ -20,8 +20,6 @@ from ..support.wire import Broken, Message
 from .conftest import Serve
 from .test_limits import eventually
 
-pytestmark = pytest.mark.engine
-
 OK = b"HTTP/1.1 200 OK\r\n"
 POISON = response(b"poison", headers=[(b"Set-Cookie", b"poison=1")])
 

@@ -11,8 +11,6 @@ from ..support.servers import Portal, Site
 from ..support.wire import Broken, Fields
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 MANY = 10_000
 FLOODS: dict[str, Callable[[Site], bytes]] = {
     "equal fields": lambda site: site.raw("GET", "/x", [(b"X", b"y")] * MANY),

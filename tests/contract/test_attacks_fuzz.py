@@ -16,8 +16,6 @@ from ..support.wire import Broken, Fields, Wire, chunked
 from .conftest import Serve
 from .test_table import UNKNOWN
 
-pytestmark = pytest.mark.engine
-
 SEED = 20_260_222
 WORKERS = 16
 # What a bug leaves in a log, ours or the server's.

@@ -23,8 +23,6 @@ from ..support.upstream import Conn
 from ..support.wire import Fields
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 CHUNKED: Fields = [(b"Transfer-Encoding", b"chunked")]
 BODIES: dict[str, tuple[Fields, bytes]] = {
     "none": ([], b""),

@@ -22,8 +22,6 @@ from ..support.upstream import Conn
 from ..support.wire import PATIENCE, chunked, connect
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 COMPRESSED = [(b"Accept-Encoding", b"gzip")]
 GZIP = 31
 """What zlib calls it."""

@@ -12,8 +12,6 @@ from ..support.upstream import Conn, answering, response
 from ..support.wire import Fields, Message
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 VIA = ["", "httpx"]
 CSP = b"sandbox allow-scripts allow-forms allow-popups allow-downloads"
 APP = b"https://app.example"

@@ -10,16 +10,12 @@ from __future__ import annotations
 import select
 import time
 
-import pytest
-
 from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
 from ..support.wire import PATIENCE, Wire
 from .conftest import Serve
 from .test_endings import silent
-
-pytestmark = pytest.mark.engine
 
 CLIENTS = 500
 PER_SESSION = 100

@@ -19,8 +19,6 @@ from ..support.upstream import Conn
 from ..support.wire import Message, Wire, chunked
 from .conftest import WHOLE, Serve
 
-pytestmark = pytest.mark.engine
-
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DRAIN = 1.0
 """Of the portal's proxy `ending`."""

@@ -9,10 +9,8 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
 from ..support.upstream import Conn, answering, response
-from ..support.wire import Message, chunked
+from ..support.wire import Broken, Message, chunked
 from .conftest import Serve
-
-pytestmark = pytest.mark.engine
 
 VIA = ["", "httpx"]
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
@@ -27,7 +25,8 @@ def two(
     portal: Portal, serve: Serve, first: bytes, *, method: str = "GET", via: str = ""
 ) -> tuple[Message, Message]:
     """The answer to a request that the session answers with these bytes, and the one
-    after it on the same connection of the client's, which is a plain one."""
+    after it, which is a plain one: on the same connection of the client's, where the
+    server keeps it and does not end it without another byte."""
 
     def play(conn: Conn) -> None:
         while conn.request().target == b"/first":
@@ -38,8 +37,15 @@ def two(
     with portal.connect() as client:
         client.send(site.raw(method, "/first"))
         answer = client.answer(to=method)
-        client.send(site.raw("GET", "/second"))
-        return answer, client.answer()
+        if b"close" in b"".join(answer.all("connection")).lower():
+            assert client.closed(), client.buffer
+        else:
+            try:
+                client.send(site.raw("GET", "/second"))
+                return answer, client.answer()
+            except (Broken, OSError):
+                assert not client.buffer
+    return answer, site.request("GET", "/second")
 
 
 @pytest.mark.parametrize("via", VIA)
@@ -152,8 +158,8 @@ def test_chunks_are_the_hops_own_and_their_content_is_exact(
     )
     answer, after = two(portal, serve, raw, via=via)
     assert (answer.body, answer.end) == (b"a\r\n0123456789", "whole")
-    assert not answer.has("content-length")
-    assert answer.one("transfer-encoding") == b"chunked"
+    if not (portal.expected.counts and answer.has("content-length")):
+        assert answer.one("transfer-encoding") == b"chunked"
     assert answer.one("x-accel-buffering") == b"no"
     assert not answer.ours
     assert not answer.has("location")

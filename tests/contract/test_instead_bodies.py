@@ -10,6 +10,7 @@ import pytest
 from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
+from ..support.strict import requests
 from ..support.upstream import Conn, answering, response
 from ..support.wire import Fields, Wire, chunked
 from .conftest import Serve
@@ -131,6 +132,8 @@ def test_sees_no_departure(portal: Portal, serve: Serve) -> None:
     assert conn.gone.wait(5)
     reader.join()
     assert site.idle()
+    line = portal.log.rsplit(site.id, 1)[1]
+    assert "200 session client_disconnected" in line
 
 
 @instead("waits_for_who_does_not_read")
@@ -152,6 +155,42 @@ def test_fails_on_trailers(portal: Portal, serve: Serve) -> None:
     answer = portal.exchange(raw + b"5\r\nhello\r\n0\r\n" + trailer + b"\r\n")
     check(answer, contract.MALFORMED_HEADERS)
     assert all(b"evil" not in conn.received for conn in upstream.connections)
+
+
+@instead("takes_one_of_two_lengths")
+def test_takes_one_of_two_lengths(portal: Portal, serve: Serve) -> None:
+    upstream = serve()
+    site = portal.mount(upstream)
+    lengths = [(b"Content-Length", b"0"), (b"Content-Length", b"9")]
+    answer = portal.exchange(site.raw("POST", "/x", lengths) + b"abcdefghi")
+    assert answer.status == 200
+    # The proxy never sees two, and what it passes on has one, which is true.
+    [arrived] = requests(bytes(upstream.connection().received))
+    assert (arrived.all("content-length"), arrived.body) == ([b"9"], b"abcdefghi")
+
+
+@instead("ends_with_a_negative_chunk")
+def test_ends_with_a_negative_chunk(portal: Portal, serve: Serve) -> None:
+    upstream = serve()
+    site = portal.mount(upstream)
+    raw = site.raw("POST", "/x", [(b"Transfer-Encoding", b"chunked")])
+    with portal.connect() as client:
+        client.send(raw + b"4\r\nabcd\r\n-4\r\nabcd\r\n" + site.raw("GET", "/next"))
+        assert client.answer().status == 200
+    [arrived, *_] = requests(bytes(upstream.connection().received))
+    assert arrived.body == b"abcd"
+
+
+@instead("ends_head_with_a_chunk")
+def test_ends_head_with_a_chunk(portal: Portal, serve: Serve) -> None:
+    site = portal.mount(serve(answering(STREAM + chunked(b"dropped"))))
+    with site.open("HEAD") as client:
+        answer = client.response_head()
+        assert answer.one("connection").lower() == b"close"
+        # A client that goes by the rules never reads it.
+        while client.fill():
+            pass
+        assert client.buffer == b"0\r\n\r\n"
 
 
 @instead("closes_after_no_body")

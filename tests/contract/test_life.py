@@ -7,16 +7,12 @@ import threading
 import time
 import uuid
 
-import pytest
-
 from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn, answering, response
 from ..support.wire import PATIENCE, Message
 from .conftest import Serve
-
-pytestmark = pytest.mark.engine
 
 NOT_YET = response(status="503 Service Unavailable")
 
@@ -236,7 +232,8 @@ def test_the_last_activity_is_that_of_bytes(portal: Portal, serve: Serve) -> Non
     def play(conn: Conn) -> None:
         conn.request()
         conn.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
-        while more.acquire(timeout=PATIENCE):
+        for _ in range(2):
+            assert more.acquire(timeout=PATIENCE)
             conn.send(b"data: x\n\n")
 
     service = a_service()

@@ -70,7 +70,6 @@ def test_a_place_is_held_until_the_last_byte(portal: Portal, serve: Serve) -> No
     assert site.idle()
 
 
-@pytest.mark.engine
 @pytest.mark.parametrize("via", ["few", "perkey", "full"])
 def test_every_limit_holds_until_the_last_byte(
     portal: Portal, serve: Serve, via: str

@@ -10,8 +10,6 @@ from ..support.servers import Portal, Site
 from ..support.upstream import Upstream
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 CALLER = [(b"X-Caller", b"ada")]
 
 

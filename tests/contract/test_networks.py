@@ -11,8 +11,6 @@ from ..support.servers import Portal
 from ..support.upstream import Upstream
 from .conftest import Serve
 
-pytestmark = pytest.mark.engine
-
 
 @pytest.fixture
 def upstream(serve: Serve) -> Upstream:

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+WHOLE = ("uvicorn", "gunicorn")
+"""What `pytest` alone tries everything on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
@@ -20,6 +23,8 @@ class Expected:
     - `hosts`: it refuses two Host fields by itself.
     - `chunks_for_1_0`: it sends chunks to clients of HTTP/1.0.
     - `fails_itself`: requests that it does not understand get a 500 of its own.
+    - `breaks_off`: a response that is truncated breaks the connection off.
+    - `counts`: a response that is there at once gets a length, whatever framed it.
     - `joins`: what stands between equal request fields in an environ.
     - `mounts`: told the path it is mounted at, it takes requests with that path
       (`whole`), or without it, as a front proxy leaves them (`stripped`).
@@ -37,6 +42,8 @@ class Expected:
     hosts: bool = False
     chunks_for_1_0: bool = False
     fails_itself: bool = False
+    breaks_off: bool = True
+    counts: bool = False
     joins: bytes = b","
     mounts: tuple[str, ...] = ()
     consumed: int = 500
@@ -74,10 +81,20 @@ EXPECTED = {
         consumed=408,
     ),
     "granian": Expected(
-        asgi=True, server=b"granian", fails_itself=True, mounts=BOTH, consumed=408
+        asgi=True,
+        server=b"granian",
+        fails_itself=True,
+        counts=True,
+        mounts=BOTH,
+        consumed=408,
     ),
     "daphne": Expected(
-        asgi=True, server=b"daphne", dated=False, mounts=BOTH, consumed=408
+        asgi=True,
+        server=b"daphne",
+        dated=False,
+        breaks_off=False,
+        mounts=BOTH,
+        consumed=408,
     ),
     "gunicorn": _GUNICORN,
     "gunicorn-sync": replace(_GUNICORN, keep_alive=False),

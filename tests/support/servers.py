@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from .expectations import EXPECTED
+from .expectations import EXPECTED, WHOLE
 from .portal import CONTROL, KEY
 from .upstream import Upstream
 from .wire import PATIENCE, Broken, Fields, Message, Wire, connect
 
 ROOT = Path(__file__).resolve().parents[2]
+STARTING = 60.0
+"""Seconds that a server may take to start, where many do at the same time."""
 SERVING = [sys.executable, "-m", "tests.support.serving"]
 
 
@@ -63,6 +65,7 @@ class Portal:
         believes `X-Forwarded-For` and `-Proto` of loopback peers. `grace`: seconds that
         it gives its requests when it is ended."""
         self.server = server
+        self.whole = server in WHOLE
         self.expected = EXPECTED[server]
         self.asgi = self.expected.asgi
         self.root = root
@@ -105,7 +108,7 @@ class Portal:
 
     def _await_start(self) -> None:
         """One that binds anew refuses for a moment, or drops who came too early."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STARTING
         while True:
             try:
                 self.control("state")

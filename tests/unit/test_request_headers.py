@@ -148,6 +148,16 @@ def test_more_than_one_host_is_malformed(hosts: list[bytes]) -> None:
     assert refused(a_request(headers=headers)) == (400, "malformed_headers")
 
 
+@pytest.mark.parametrize("name", [b"x-a", b"authorization", b"keep-alive", b"cookie"])
+def test_a_control_in_any_value_is_refused(name: bytes) -> None:
+    """RFC 9110 §5.5."""
+    for byte in (*range(0x20), 0x7F):
+        request = a_request(headers=[*keyed(), (name, b"a%cb" % byte)])
+        if byte != 0x09:
+            assert refused(request) == (400, "malformed_headers"), byte
+    assert sent_headers((b"x-a", b"a\tb \x80\xff"))
+
+
 def test_a_request_without_a_host_tells_the_session_of_none() -> None:
     headers = sent(a_request(headers=[KEY_FIELD])).headers
     assert values(headers, b"x-forwarded-host") == []

@@ -33,6 +33,9 @@ HOP_BY_HOP = frozenset(
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:~+/=@-]{1,200}")
 _LENGTH = re.compile(rb"[0-9]{1,19}")
+# RFC 9110 §5.5: no value has them. Most servers refuse them, cheroot and werkzeug's
+# hand them on; what one recipient takes for a line's end is another's text.
+_CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 
 # Header sections remembered: how many at most, and how large one may be, in bytes.
 _KNOWN = 1024
@@ -197,8 +200,9 @@ class HeaderRules:
         Raises:
             HeadersTooLarge: over the limits, told before anything else is looked at
                 (CVE-2025-14550).
-            MalformedHeaders: a name that is not a token, or a second Host
-                (RFC 9112 §3.2), also one that the server joined to the first.
+            MalformedHeaders: a name that is not a token, a control in a value, or a
+                second Host (RFC 9112 §3.2), also one that the server joined to the
+                first.
         """
         headers = request.headers
         if len(headers) > self._max_fields:
@@ -240,6 +244,9 @@ class HeaderRules:
                 self._set_aside(fields, action, name, value)
         if size > self._max_bytes:
             raise HeadersTooLarge(f"{size} bytes")
+        values = b"".join([value for _, value in headers])
+        if len(values.translate(None, _CONTROLS)) != len(values):
+            raise MalformedHeaders("a control in a field value")
         if fields.named:
             kept = [each for each in kept if each[0] not in fields.named]
             if b"cookie" in fields.named:

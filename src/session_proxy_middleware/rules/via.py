@@ -9,12 +9,15 @@ from ..errors import LoopDetected
 from ..models import Field
 
 PSEUDONYM = b"session-proxy"
+_VERSIONS = ("1.0", "1.1", "2", "3")
+
 MAX_PASSES = 2
 """A portal behind another portal passes this proxy twice, and that is no loop."""
 
 FIELDS: dict[str, Field] = {
-    version: (b"via", b"%b %b" % (version.encode(), PSEUDONYM))
-    for version in ("1.0", "1.1", "2", "3")
+    version: (b"via", b"%b %b" % (said.encode(), PSEUDONYM))
+    # granian says 1 of HTTP/1.0.
+    for version, said in (*zip(_VERSIONS, _VERSIONS, strict=True), ("1", "1.0"))
 }
 """What goes on behind the fields that came: this proxy, and the version in which the
 request was received."""
