@@ -226,9 +226,10 @@ def body_of(size: int) -> bytes:
 def test_a_body_of_64_kib_is_read_and_a_larger_one_is_not(call: Caller) -> None:
     headers = {"Content-Type": "application/json"}
     assert call("PUT", ONE, body_of(65_536), headers).status == 201
-    refused = call("PUT", ONE, body_of(65_537), headers)
-    sentence = "Request body too large"
-    assert refused.refusal == (413, "SP-413-BODY", "body_too_large", sentence)
+    for size in (65_537, 100_000):
+        refused = call("PUT", ONE, body_of(size), headers)
+        sentence = "Request body too large"
+        assert refused.refusal == (413, "SP-413-BODY", "body_too_large", sentence)
 
 
 @pytest.mark.parametrize(("size", "status"), [(65_536, 201), (65_537, 413)])
@@ -240,6 +241,20 @@ def test_so_is_one_that_comes_in_chunks(call: Caller, size: int, status: int) ->
     with connect(("127.0.0.1", call.port)) as client:
         client.send(head.encode() + chunked(body_of(size)))
         assert client.answer().status == status
+
+
+def test_a_malformed_chunk_is_400_and_changes_nothing(
+    call: Caller, store: MemoryStore
+) -> None:
+    """Of uvicorn's own making, or ours under WSGI."""
+    with connect(("127.0.0.1", call.port)) as client:
+        client.send(
+            f"PUT {ONE} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n"
+            "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+            "nonsense\r\n".encode()
+        )
+        assert client.answer().status == 400
+    assert store.sessions.list() == []
 
 
 def test_no_preflight_is_granted_and_no_origin_allowed(call: Caller) -> None:

@@ -59,16 +59,14 @@ class AdminAPI(Administration):
 
     async def _perform(self, step: Question, receive: Receive) -> Any:
         if isinstance(step, Call):
-            return await self._ask(step)
+            return await self.outage.awatched(self._ask)(step)
         if isinstance(step, ReadBody):
             return await _body(receive)
         return await self.authenticate(step.token)
 
     async def _ask(self, call: Call) -> Any:
         method = getattr(getattr(self.store, call.part), f"a{call.method}")
-        return await self.outage.awatched(
-            lambda _: method(*call.arguments, **call.options)
-        )(None)
+        return await method(*call.arguments, **call.options)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """Served by itself: what the store has open is closed at the end."""

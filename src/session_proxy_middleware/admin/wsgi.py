@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from werkzeug.exceptions import ClientDisconnected as WerkzeugClientDisconnected
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from ..errors import (
-    BodyTooLarge,
-    ClientDisconnected,
-    MalformedHeaders,
-)
+from ..errors import BodyTooLarge
 from ..hooks import blocking
 from ..models import Reply
 from ..wsgi import Environ, StartResponse, native, status_line
 from .administration import AdminAuthenticator, Administration
+from .errors import InvalidRequest
 from .exchange import BODY, Question, ReadBody, Request, Step, exchange
 from .operation import Call
 
@@ -46,10 +42,6 @@ class AdminAPI(Administration):
                     step = flow.throw(failure)
                 else:
                     step = flow.send(answer)
-        except StopIteration:
-            # The client is gone. The server wants an answer all the same.
-            start_response("499 Client Closed Request", [("Content-Length", "0")])
-            return []
         finally:
             flow.close()
         start_response(status_line(step.status), native(step.headers))
@@ -57,16 +49,14 @@ class AdminAPI(Administration):
 
     def _perform(self, step: Question, environ: Environ) -> Any:
         if isinstance(step, Call):
-            return self._ask(step)
+            return self.outage.watched(self._ask)(step)
         if isinstance(step, ReadBody):
             return _body(environ)
         return self.authenticate(step.token)
 
     def _ask(self, call: Call) -> Any:
         method = getattr(getattr(self.store, call.part), call.method)
-        return self.outage.watched(lambda _: method(*call.arguments, **call.options))(
-            None
-        )
+        return method(*call.arguments, **call.options)
 
 
 def _request(environ: Environ) -> Request:
@@ -97,11 +87,10 @@ def _body(environ: Environ) -> bytes:
         data = get_input_stream(environ, max_content_length=BODY + 1).read()
     except RequestEntityTooLarge as error:
         raise BodyTooLarge(f"over {BODY} bytes") from error
-    except (WerkzeugClientDisconnected, ConnectionError, TimeoutError) as error:
-        raise ClientDisconnected("in the middle of its upload") from error
     except Exception as error:
-        # Each server has its own for bad chunks.
-        raise MalformedHeaders(f"a malformed body: {error!r}") from error
+        # Each server has its own for bad chunks, and for a client that has gone, who
+        # reads no answer.
+        raise InvalidRequest("the body did not come whole") from error
     if len(data) > BODY:
         raise BodyTooLarge(f"over {BODY} bytes")
     return data
