@@ -9,7 +9,7 @@ from .errors import (
     Unauthenticated,
 )
 from .models import Key, Principal, Request, Service, Session
-from .options import CORS, Caching, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts, WebSockets
 from .proxy import SessionProxy
 from .stores import open_store
 from .stores.memory import MemoryStore
@@ -32,5 +32,6 @@ __all__ = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "WebSockets",
     "open_store",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from . import lookups
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .asgi_lifespan import Lifespan
+from .asgi_websocket import Tunnels
 from .errors import ClientDisconnected, ConfigError, ProxyError, ResponseTruncated
 from .exchange import Authenticate, RoundTrip, Step, exchange
 from .hooks import as_async
@@ -49,6 +50,7 @@ class SessionProxyMiddleware:
         if proxy.ready_wait:
             prober = AsyncProber(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
+        self._tunnels = Tunnels(proxy, self._ask)
         self._closer = lookups.Closer(proxy, self._transport)
         Lonely(proxy.store)
         if proxy.authenticate is not None:
@@ -69,8 +71,9 @@ class SessionProxyMiddleware:
                 )
                 if route is not None:
                     if kind == "websocket":
-                        send = _denial(scope, send)
-                    await self._serve(_request(scope, route), receive, send)
+                        await self._tunnels.serve(scope, route, receive, send)
+                    else:
+                        await self._serve(_request(scope, route), receive, send)
                     return
         elif kind == "lifespan":
             life = Lifespan(self._proxy, self._transport, receive, send)
@@ -129,15 +132,11 @@ class SessionProxyMiddleware:
 
 def _request(scope: Scope, route: Route) -> Request:
     client = scope.get("client")
-    headers = scope["headers"]
-    if scope["type"] == "websocket":
-        # Some servers leave the handshake's own fields out.
-        headers = [*headers, (b"upgrade", b"websocket")]
     return Request(
-        scope.get("method", "GET"),
+        scope["method"],
         route,
         scope.get("query_string") or None,
-        headers,
+        scope["headers"],
         client[0] if client else None,
         scope.get("scheme", "http"),
         scope.get("http_version", "1.1"),
@@ -202,20 +201,3 @@ async def _stream(
 
 def _more(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
-
-
-def _denial(scope: Scope, send: Send) -> Send:
-    """`send` for a WebSocket that is refused: as an HTTP response where the server
-    can, else as a close before accept (which servers show as 403)."""
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-
-        async def respond(message: Message) -> None:
-            await send({**message, "type": f"websocket.{message['type']}"})
-
-        return respond
-
-    async def close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await send({"type": "websocket.close", "code": 1008})
-
-    return close

@@ -20,17 +20,28 @@ class Closer:
     A store keeps those who watch it weakly: the driver holds this.
     """
 
-    def __init__(self, proxy: SessionProxy, transport: Any) -> None:
+    def __init__(
+        self,
+        proxy: SessionProxy,
+        transport: Any,
+        changed: Callable[[Session], None] | None = None,
+    ) -> None:
+        """`changed` is told of every session that this process changes."""
         self._forget: Callable[[Session], None] | None
         self._forget = getattr(transport, "forget", None)
+        self._changed = changed
         watch = getattr(proxy.lookups, "watch", None)
-        if watch is not None and self._forget is not None:
+        if watch is not None:
             watch(self.changed)
 
     def changed(self, kind: str, value: Any) -> None:
         """See `interfaces.Store`."""
-        if kind == "session" and value.state == "ended" and self._forget is not None:
+        if kind != "session":
+            return
+        if value.state == "ended" and self._forget is not None:
             self._forget(value)
+        if self._changed is not None:
+            self._changed(value)
 
 
 def blocking(proxy: SessionProxy) -> Answers:
