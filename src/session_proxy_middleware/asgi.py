@@ -51,7 +51,7 @@ class SessionProxyMiddleware:
             prober = AsyncProber(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
         self._tunnels = Tunnels(proxy, self._ask)
-        self._closer = lookups.Closer(proxy, self._transport)
+        self._closer = lookups.Closer(proxy, self._transport, self._tunnels.changed)
         Lonely(proxy.store)
         if proxy.authenticate is not None:
             authenticate = as_async(proxy.authenticate)

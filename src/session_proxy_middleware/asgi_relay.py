@@ -1,4 +1,4 @@
-"""An open WebSocket under ASGI: messages from one leg to the other, and its end."""
+"""One WebSocket under ASGI: messages from one leg to the other, and its end."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from .asgi_client import Message, Receive, Send
-from .errors import ClientDisconnected, Draining
+from .errors import ClientDisconnected, Draining, SessionNotFound
 from .models import Ending, Relayed
+from .options import Timeouts, WebSockets
 from .rules import handshake
-from .rules.handshake import BROKEN, GOING_AWAY, LOST, TOO_BIG
+from .rules.handshake import BAD_GATEWAY, BROKEN, GOING_AWAY, LOST, TOO_BIG
 
 if TYPE_CHECKING:  # It needs the extra.
     from .upstream.websocket import SessionSocket
 
 log = logging.getLogger("session_proxy")
 
-LOOK_EVERY = 5.0
-"""Seconds, at the most, between two looks at whether a socket is alive."""
-
 GRACE = 1.0
-"""Seconds that the client is given to take what it is sent, when a socket is closed
-from here."""
+"""Seconds that the client is given to take a close."""
+
+ENDED = "session_ended"
+TOO_LARGE = "message_too_large"
 
 
 class Relay:
     """Both legs of one WebSocket, from the moment that its client waits for it.
 
-    The request's own task sends to the client; a second one, `pump`, receives from it,
-    so that it can be ended before a close is sent (granian waits for it for ever).
+    The request's own task sends to the client; a second one, the pump, receives from
+    it, so that it can be ended before a close is sent (granian else waits for ever).
     """
 
     socket: SessionSocket | None = None
     """The session's leg, once it has accepted."""
-    departed: tuple[int, str] | None = None
+    # Defaults of the class: most of it changes at the end, if at all.
+    _departed: tuple[int, str] | None = None
     """Code and reason of a client that has closed, or is lost."""
-    word = ""
+    _word = ""
     """Why it was closed from here."""
-    _pump: asyncio.Task[None] | None = None
-    _timer: asyncio.TimerHandle | None = None
+    _over = False
     _interrupted = False
-    _sending_since: float | None = None
-    _blocked_since: float | None = None
-    _ping_sent = 0.0
-    _noted = 0
+    _pump: asyncio.Task[None] | None = None
+    _turns = 0
+    """Odd while something is being sent to the client."""
+    # What the last look saw, and since when nothing has changed.
+    _seen = (0, 0, 0)
+    _seen_reads = _seen_turns = _seen_messages = 0
+    _still_since = _silent_since = _stuck_since = 0.0
+    _asked = False
 
     def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        max_message: int,
+        self, receive: Receive, send: Send, options: WebSockets, timeouts: Timeouts
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._started = perf_counter()
         self._receive = receive
         self._send = send
-        self._max_message = max_message
+        self._options = options
+        self._timeouts = timeouts
         self._task = asyncio.current_task(self.loop)
         self._opened: asyncio.Future[SessionSocket] = self.loop.create_future()
-        self.close_code = LOST
 
     # Before the session has accepted.
 
@@ -82,92 +83,82 @@ class Relay:
 
     def cause(self) -> Exception:
         """What an opening that was interrupted ends with."""
-        if self.word == Draining.slug:
+        if self._word == Draining.slug:
             return Draining("broken off: the proxy is shutting down")
+        if self._word == ENDED:
+            return SessionNotFound("ended while connecting")
         gone = ClientDisconnected("before the session accepted")
-        gone.ending = Ending("client_disconnected", 0, 0, None, self._passed())
+        gone.ending = Ending("client_disconnected", 0, 0, None, self.passed())
         return gone
+
+    def passed(self) -> float:
+        """Seconds since it began."""
+        return perf_counter() - self._started
 
     # The relay.
 
     async def run(self, accept: Message, socket: SessionSocket) -> Relayed:
         """Accept, and relay until one side closes; tells how that ended."""
         self.socket = socket
-        headers_after = self._passed()
-        send = self._send
+        now = self.loop.time()
+        self._still_since = self._silent_since = self._stuck_since = now
+        headers_after = self.passed()
+        send, receive = self._send, socket.receive
         try:
             await send(accept)
             self._opened.set_result(socket)
-            receive = socket.receive
-            while True:
-                message = await receive()
-                if message is None:
-                    break
-                self._sending_since = self.loop.time()
+            while (message := await receive()) is not None:
+                self._turns += 1
                 if isinstance(message, str):
                     await send({"type": "websocket.send", "text": message})
                 else:
                     await send({"type": "websocket.send", "bytes": message})
-                self._sending_since = None
+                self._turns += 1
             await self._close_client(socket)
         except asyncio.CancelledError:
             if not self.interrupted():
-                self.word = self.word or "cancelled"
-                socket.close(GOING_AWAY, "", self.word)
+                self._word = self._word or "cancelled"
+                socket.close(GOING_AWAY, "", self._word)
                 raise
         except OSError:
-            # Servers say so of a client that has left; the pump may not know yet.
-            if self.departed is None:
-                self.departed = LOST, ""
+            # Servers say so of a client that has left; the pump may not know it yet.
+            self._leave(LOST, "")
         finally:
             self._stop(socket)
+        ended = socket.ended
+        word = ended.word if ended is not None else ""
+        code = ended.code if ended is not None else LOST
+        if self._departed is not None:
+            code = self._departed[0]
         return Relayed(
-            self._reason(socket),
+            self._word or word,
             socket.bytes_sent,
             socket.bytes_received,
             headers_after,
-            self._passed(),
+            self.passed(),
             socket.messages_sent,
             socket.messages_received,
-            self.close_code,
+            code,
         )
 
     async def _close_client(self, socket: SessionSocket) -> None:
         await self.unwatch()
         ended = socket.ended
-        if self.departed is not None or ended is None:
+        if self._departed is not None or ended is None:
             return
+        self._turns += 1
         code = handshake.to_client(ended.code)
-        self._sending_since = self.loop.time()
         await self._send(
             {"type": "websocket.close", "code": code, "reason": ended.reason}
         )
 
     def _stop(self, socket: SessionSocket) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._over = True
         if self._pump is not None:
             self._pump.cancel()
-        if not self._opened.done():
-            self._opened.cancel()
+        self._opened.cancel()
         if socket.ended is None:
-            code, reason = self.departed or (LOST, "")
-            self._close_session(socket, code, reason)
-        if socket.ended is not None:
-            self.close_code = socket.ended.code
-
-    def _close_session(self, socket: SessionSocket, code: int, reason: str) -> None:
-        told = handshake.to_session(code)
-        word = "client_disconnected" if code == LOST else "completed"
-        socket.close(told, reason, word)
-
-    def _reason(self, socket: SessionSocket) -> str:
-        if self.word:
-            return self.word
-        return socket.ended.word if socket.ended is not None else "completed"
-
-    def _passed(self) -> float:
-        return perf_counter() - self._started
+            self._leave(LOST, "")
 
     async def _run_pump(self) -> None:
         """From the client to the session."""
@@ -183,14 +174,12 @@ class Relay:
                     data = message.get("text")
                     if data is None:
                         data = message.get("bytes") or b""
-                    if len(data) > self._max_message:
-                        self.close(TOO_BIG, "message too big", "message_too_large")
+                    if not socket.send(data):
+                        socket.close(GOING_AWAY, "", TOO_LARGE)
+                        self.close(TOO_BIG, "message too big", TOO_LARGE)
                         return
-                    socket.send(data)
                     if socket.writable is not None:
-                        self._blocked_since = self.loop.time()
                         await socket.writable
-                        self._blocked_since = None
                 elif kind == "websocket.disconnect":
                     self._leave(*handshake.departed(message))
                     return
@@ -202,33 +191,80 @@ class Relay:
 
     def _leave(self, code: int, reason: str) -> None:
         """The client has closed, or is lost."""
-        self.departed = code, reason
-        if self.socket is None:
+        socket = self.socket
+        if socket is None:
             self._interrupt()
-        elif self.socket.ended is None:
-            self._close_session(self.socket, code, reason)
+        elif socket.ended is None:
+            self._departed = code, reason
+            word = "client_disconnected" if code == LOST else "completed"
+            socket.close(handshake.to_session(code), reason, word)
 
     # What others want of it.
 
     def close(self, code: int, reason: str, word: str) -> None:
         """Close both legs, saying this."""
-        if self.word:
+        if self._word or self._over:
             return
-        self.word = word
+        self._word = word
         if self.socket is None:
             self._interrupt()
-            return
-        if self.socket.ended is None:
+        else:
             self.socket.close(code, reason, word)
-        self.loop.call_later(GRACE, self._interrupt)
+            # The client may take nothing, not even a close.
+            self.loop.call_later(GRACE, self._interrupt)
 
-    def break_off(self, word: str) -> None:
-        """Now, whether the client takes a close or not."""
-        self.word = self.word or word
+    def break_off(self, code: int, word: str) -> None:
+        """Close the session's leg saying this, and the client's as it comes."""
+        if self._over:
+            return
+        self._word = self._word or word
+        if self.socket is not None:
+            self.socket.close(code, "", word)
         self._interrupt()
 
     def _interrupt(self) -> None:
-        task = self._task
-        if task is not None and not task.done() and not self._interrupted:
+        if self._task is not None and not self._over and not self._interrupted:
             self._interrupted = True
-            task.cancel()
+            self._task.cancel()
+
+    def look(self, now: float) -> bool:
+        """Is it alive? `now`: on the loop's clock. Answers whether messages flowed
+        since the last look."""
+        socket = self.socket
+        if socket is None or socket.ended is not None:
+            return False
+        idle, interval = self._timeouts.idle, self._options.ping_interval
+        reads = socket.reads
+        if reads != self._seen_reads:
+            self._seen_reads = reads
+            self._silent_since = now
+            self._asked = False
+        seen = (reads, socket.messages_sent, socket.unsent)
+        if seen != self._seen:
+            self._seen = seen
+            self._still_since = now
+        if not self._turns & 1 or self._turns != self._seen_turns:
+            self._seen_turns = self._turns
+            self._stuck_since = now
+        total = self._timeouts.total
+        if total is not None and self.passed() > total:
+            self.close(GOING_AWAY, "it takes too long in all", "total_timeout")
+        elif now - self._stuck_since > idle:
+            self.break_off(BROKEN, "client_idle")
+        elif now - self._still_since > idle and self._stuck_since == now:
+            if socket.writable is not None:
+                self.close(BAD_GATEWAY, "", "upstream_idle")
+            else:
+                self.close(GOING_AWAY, "idle", "idle")
+        elif interval is not None and not socket.held_up:
+            if now - self._silent_since <= interval:
+                pass
+            elif not self._asked:
+                self._asked = True
+                self._silent_since = now
+                socket.ping()
+            else:
+                self.close(BAD_GATEWAY, "", "upstream_idle")
+        messages = socket.messages_sent + socket.messages_received
+        flowed, self._seen_messages = messages != self._seen_messages, messages
+        return flowed

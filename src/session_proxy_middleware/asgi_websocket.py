@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from .asgi_client import Message, Receive, Scope, Send
 from .asgi_relay import Relay
+from .asgi_sockets import Sockets
 from .errors import WebSocketNotInstalled
-from .models import Ending, Headers, Reply, Request, Route
+from .exchange import FindSession
+from .models import Ending, Headers, Reply, Request, Route, Session
 from .proxy import SessionProxy
 from .rules.handshake import METHOD, Accept
 from .tunnel import Connect, Connected, Refused, TunnelStep, tunnel
+from .upstream.loops import PerLoop
 
 if TYPE_CHECKING:  # It needs the extra.
     from .upstream.websocket import SessionSocket, WebSocketTransport
@@ -33,6 +37,9 @@ class Tunnels:
         self._ask = ask
         self._transport: WebSocketTransport | None = None
         self._missing = False
+        self._sockets = PerLoop(lambda loop: Sockets(loop, proxy, ask[FindSession]))
+        proxy.draining.watch_beginning(self._restart)
+        proxy.draining.watch(self._break_off)
 
     async def serve(
         self, scope: Scope, route: Route, receive: Receive, send: Send
@@ -40,9 +47,11 @@ class Tunnels:
         """One WebSocket, from the client's handshake to its end."""
         if (await receive())["type"] != "websocket.connect":
             return
-        relay = Relay(receive, send, self._proxy.websockets.max_message)
+        proxy = self._proxy
+        relay = Relay(receive, send, proxy.websockets, proxy.timeouts)
+        sockets = self._sockets.current()
         request = _request(scope, route)
-        flow = tunnel(request, self._proxy)
+        flow = tunnel(request, proxy)
         socket: SessionSocket | None = None
         answer: Any
         try:
@@ -50,6 +59,8 @@ class Tunnels:
             while type(step) is not Reply and type(step) is not Accept:
                 try:
                     if type(step) is Connect:
+                        sockets.remove(relay)
+                        sockets.add(relay, step.outbound.session)
                         relay.watch()
                         answer, socket = await self._connect(step)
                     else:
@@ -76,9 +87,26 @@ class Tunnels:
             return
         finally:
             flow.close()
+            sockets.remove(relay)
             await relay.unwatch()
             if socket is not None and socket.ended is None:
                 socket.abort()
+
+    def changed(self, session: Session) -> None:
+        """This process has changed the session. From any thread."""
+        self._everywhere(lambda sockets: sockets.changed(session))
+
+    def _restart(self) -> None:
+        self._everywhere(Sockets.restart)
+
+    def _break_off(self) -> None:
+        self._everywhere(Sockets.break_off)
+
+    def _everywhere(self, do: Callable[[Sockets], None]) -> None:
+        """Called from another thread: no loop may be touched here."""
+        for loop, sockets in self._sockets.items():
+            with contextlib.suppress(RuntimeError):  # It is closed.
+                loop.call_soon_threadsafe(do, sockets)
 
     async def _connect(
         self, step: Connect

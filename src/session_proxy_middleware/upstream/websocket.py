@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidState, PayloadTooBig
+from websockets.exceptions import PayloadTooBig
 from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
@@ -97,7 +97,9 @@ class WebSocketTransport:
         )
         head = h1.head(outbound) + _handshake(protocol)
         socket = await self._dialler.dial(
-            loop, outbound.session, lambda: SessionSocket(loop, buffer, protocol)
+            loop,
+            outbound.session,
+            lambda: SessionSocket(loop, buffer, protocol, options.max_message),
         )
         try:
             async with asyncio.timeout(self._timeouts.response):
@@ -137,6 +139,8 @@ class SessionSocket(asyncio.BufferedProtocol):
     ended: Ended | None = None
     writable: asyncio.Future[None] | None = None
     """To be awaited before the next `send`, where it is not None."""
+    reads = 0
+    """How often something came from the session."""
     messages_sent = messages_received = bytes_sent = bytes_received = 0
     """Seen from here: sent to the session, received from it."""
 
@@ -145,10 +149,10 @@ class SessionSocket(asyncio.BufferedProtocol):
         loop: asyncio.AbstractEventLoop,
         buffer: memoryview,
         protocol: ClientProtocol,
+        max_message: int,
     ) -> None:
         self.loop = loop
-        self.heard = loop.time()
-        """When the session was last heard, on the loop's clock."""
+        self._max_message = max_message
         self.headers: Headers = []
         self._buffer = buffer
         self._protocol = protocol
@@ -198,22 +202,35 @@ class SessionSocket(asyncio.BufferedProtocol):
         """What the session has chosen."""
         return self._protocol.subprotocol
 
+    @property
+    def held_up(self) -> bool:
+        """Whether one side waits for the other, so that silence means nothing."""
+        return self._paused or self.writable is not None
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the session has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
     # Messages.
 
-    def send(self, message: str | bytes) -> None:
-        """A message for the session. One that is closed takes none."""
+    def send(self, message: str | bytes) -> bool:
+        """A message for the session; False, and nothing sent, for one that is too
+        large. A session that is closed gets none."""
         protocol = self._protocol
-        try:
-            if isinstance(message, str):
-                message = message.encode()
-                protocol.send_text(message)
-            else:
-                protocol.send_binary(message)
-        except InvalidState:
-            return
+        data = message.encode() if isinstance(message, str) else message
+        if len(data) > self._max_message:
+            return False
+        if protocol.state is not OPEN:
+            return True
+        if data is message:
+            protocol.send_binary(data)
+        else:
+            protocol.send_text(data)
         self.messages_sent += 1
-        self.bytes_sent += len(message)
+        self.bytes_sent += len(data)
         self._transport.write(b"".join(protocol.data_to_send()))
+        return True
 
     async def receive(self) -> str | bytes | None:
         """The next message; None once `ended` says why there are no more."""
@@ -263,7 +280,7 @@ class SessionSocket(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.heard = self.loop.time()
+        self.reads += 1
         data = self._buffer[:nbytes]
         if not self._answer.complete:
             self._read_answer(data)
