@@ -39,7 +39,9 @@ class Relay:
     _departed: tuple[int, str] | None = None
     """Code and reason of a client that has closed, or is lost."""
     _word = ""
-    """Why it was closed from here."""
+    """Why it was closed from here, if it was."""
+    _said = (LOST, "")
+    """What the client is then told."""
     _over = False
     _interrupted = False
     _pump: asyncio.Task[None] | None = None
@@ -118,20 +120,16 @@ class Relay:
         except asyncio.CancelledError:
             if not self.interrupted():
                 self._word = self._word or "cancelled"
-                socket.close(GOING_AWAY, "", self._word)
+                socket.close(GOING_AWAY)
                 raise
         except OSError:
             # Servers say so of a client that has left; the pump may not know it yet.
             self._leave(LOST, "")
         finally:
             self._stop(socket)
-        ended = socket.ended
-        word = ended.word if ended is not None else ""
-        code = ended.code if ended is not None else LOST
-        if self._departed is not None:
-            code = self._departed[0]
+        word, code = self._outcome(socket)
         return Relayed(
-            self._word or word,
+            word,
             socket.bytes_sent,
             socket.bytes_received,
             headers_after,
@@ -143,14 +141,25 @@ class Relay:
 
     async def _close_client(self, socket: SessionSocket) -> None:
         await self.unwatch()
-        ended = socket.ended
-        if self._departed is not None or ended is None:
+        if self._departed is not None:
             return
+        code, reason = self._said
+        if not self._word and socket.ended is not None:
+            code = handshake.to_client(socket.ended.code)
+            reason = socket.ended.reason
         self._turns += 1
-        code = handshake.to_client(ended.code)
-        await self._send(
-            {"type": "websocket.close", "code": code, "reason": ended.reason}
-        )
+        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    def _outcome(self, socket: SessionSocket) -> tuple[str, int]:
+        """How it ended, in a word, and the closing code."""
+        if self._word:
+            return self._word, self._said[0]
+        if self._departed is not None:
+            code = self._departed[0]
+            return ("client_disconnected" if code == LOST else "completed"), code
+        if socket.ended is not None:
+            return socket.ended.word, socket.ended.code
+        return "completed", LOST
 
     def _stop(self, socket: SessionSocket) -> None:
         self._over = True
@@ -175,7 +184,7 @@ class Relay:
                     if data is None:
                         data = message.get("bytes") or b""
                     if not socket.send(data):
-                        socket.close(GOING_AWAY, "", TOO_LARGE)
+                        socket.close(GOING_AWAY)
                         self.close(TOO_BIG, "message too big", TOO_LARGE)
                         return
                     if socket.writable is not None:
@@ -196,8 +205,8 @@ class Relay:
             self._interrupt()
         elif socket.ended is None:
             self._departed = code, reason
-            word = "client_disconnected" if code == LOST else "completed"
-            socket.close(handshake.to_session(code), reason, word)
+            told = handshake.to_session(code)
+            socket.close(told, "" if told is None else reason)
 
     # What others want of it.
 
@@ -206,10 +215,11 @@ class Relay:
         if self._word or self._over:
             return
         self._word = word
+        self._said = code, reason
         if self.socket is None:
             self._interrupt()
         else:
-            self.socket.close(code, reason, word)
+            self.socket.close(code, reason)
             # The client may take nothing, not even a close.
             self.loop.call_later(GRACE, self._interrupt)
 
@@ -217,9 +227,11 @@ class Relay:
         """Close the session's leg saying this, and the client's as it comes."""
         if self._over:
             return
-        self._word = self._word or word
+        if not self._word:
+            self._word = word
+            self._said = code, ""
         if self.socket is not None:
-            self.socket.close(code, "", word)
+            self.socket.close(code)
         self._interrupt()
 
     def _interrupt(self) -> None:

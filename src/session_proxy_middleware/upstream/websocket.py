@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..models import Headers, Outbound
 from ..options import Timeouts, WebSockets
-from ..rules.handshake import LOST
+from ..rules.handshake import LOST, NO_STATUS
 from . import h1
 from .connection import RECEIVE_BUFFER
 from .dialling import Dialler
@@ -255,14 +255,15 @@ class SessionSocket(asyncio.BufferedProtocol):
             self._protocol.send_ping(b"")
             self._flush()
 
-    def close(self, code: int | None, reason: str, word: str) -> None:
-        """Close from this side. What came and was not taken is dropped."""
+    def close(self, code: int | None, reason: str = "") -> None:
+        """Close from this side; without a code where that is None. What came and was
+        not taken is dropped."""
         if self.ended is None:
-            self.ended = Ended(code or LOST, reason, word)
+            self.ended = Ended(NO_STATUS if code is None else code, reason, "completed")
         self._messages.clear()
         self._raw.clear()
         if self._protocol.state is OPEN:
-            self._protocol.send_close(code, reason if code else "")
+            self._protocol.send_close(code, reason)
             self._flush()
         self._finish()
 
