@@ -65,6 +65,9 @@ class Relay:
         self._task = asyncio.current_task(self.loop)
         self._opened: asyncio.Future[SessionSocket] = self.loop.create_future()
 
+    refused: Exception | None = None
+    """What the server raised at what it was to send."""
+
     # Before the session has accepted.
 
     def watch(self) -> None:
@@ -125,6 +128,10 @@ class Relay:
         except OSError:
             # Servers say so of a client that has left; the pump may not know it yet.
             self._leave(LOST, "")
+        except Exception as refused:
+            # Not every server sends every code (daphne 1000 and from 3000 on): it then
+            # says 1011, which is what it says of an application that raises.
+            self.refused = refused
         finally:
             self._stop(socket)
         word, code = self._outcome(socket)

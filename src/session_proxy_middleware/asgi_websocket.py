@@ -84,7 +84,8 @@ class Tunnels:
                 await relay.unwatch()
                 flow.send(await _refuse(step, scope, send))
         except StopIteration:
-            return
+            if relay.refused is not None:
+                raise relay.refused from None
         finally:
             flow.close()
             sockets.remove(relay)

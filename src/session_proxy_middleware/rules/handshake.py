@@ -183,16 +183,15 @@ def to_session(code: int) -> int | None:
 def departed(message: Mapping[str, Any]) -> tuple[int, str]:
     """Code and reason of a `websocket.disconnect`: 1006 for a client that is lost.
 
-    Also where the server says 1005 and no reason, not even an empty one: that is
-    uvicorn's word for a connection that broke.
+    Also where the server says 1005 and no reason, not even an empty one: that is what
+    uvicorn and granian say of a connection that broke. None is daphne's 1005.
     """
-    code = message.get("code")
-    reason = message.get("reason")
+    code = message.get("code", LOST)
     if code is None:
-        return LOST, ""
+        return NO_STATUS, ""
     if code == NO_STATUS and "reason" not in message:
         return LOST, ""
-    return int(code), trimmed(reason or "")
+    return int(code), trimmed(message.get("reason") or "")
 
 
 def trimmed(reason: str) -> str:

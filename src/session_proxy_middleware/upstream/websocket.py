@@ -47,8 +47,9 @@ SLICE = 4096
 REFUSAL_BYTES = 1_048_576
 """Of the body of a refusal. Servers collect it."""
 
-GRACE = 1.0
-"""Seconds for the session to close the connection, once the closing frames are out."""
+GRACE = 5.0
+"""Seconds for the session to close the connection, once a closing frame is out, or to
+take some more of what is before it."""
 
 _URI = parse_uri("ws://session/")
 _TEXT, _BINARY, _CONT, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE
@@ -171,6 +172,7 @@ class SessionSocket(asyncio.BufferedProtocol):
         self._size = 0
         self._paused = False
         self._lost = False
+        self._finishing = False
         self._pong = b""
 
     # The handshake.
@@ -431,8 +433,17 @@ class SessionSocket(asyncio.BufferedProtocol):
         if self._paused:
             self._paused = False
             self._transport.resume_reading()
-        self.loop.call_later(GRACE, self._transport.abort)
+        if not self._finishing:
+            self._finishing = True
+            self.loop.call_later(GRACE, self._expire, self.unsent)
         self._changed()
+
+    def _expire(self, before: int) -> None:
+        left = self.unsent
+        if 0 < left < before:
+            self.loop.call_later(GRACE, self._expire, left)
+        else:
+            self._transport.abort()
 
     def _change(self) -> asyncio.Future[None]:
         waiter = self._waiter = self.loop.create_future()
