@@ -22,6 +22,7 @@ NAMES = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "WebSockets",
     "open_store",
 ]
 

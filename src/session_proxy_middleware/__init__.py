@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         Unauthenticated,
     )
     from .models import Key, Principal, Request, Service, Session
-    from .options import CORS, Caching, Limits, Timeouts
+    from .options import CORS, Caching, Limits, Timeouts, WebSockets
     from .proxy import SessionProxy
     from .stores import open_store
     from .stores.memory import MemoryStore
@@ -38,6 +38,7 @@ __all__ = [
     "StoreUnavailable",
     "Timeouts",
     "Unauthenticated",
+    "WebSockets",
     "open_store",
 ]
 

@@ -11,6 +11,7 @@ from typing import Any
 from . import lookups, mounts
 from .asgi_client import Client, Lookout, Message, Receive, Scope, Send
 from .asgi_lifespan import Lifespan
+from .asgi_websocket import Tunnels
 from .errors import (
     ClientDisconnected,
     ConfigError,
@@ -59,7 +60,10 @@ class SessionProxyMiddleware:
             prober = AsyncProber(proxy)
             self._ask[AwaitReady] = lambda step: prober.wait(step.session)
         self._endings = Endings()
-        self._closer = lookups.Closer(proxy, self._transport, self._end)
+        self._tunnels = Tunnels(proxy, self._ask)
+        self._closer = lookups.Closer(
+            proxy, self._transport, self._end, self._tunnels.changed
+        )
         self._ask[Disown] = self._disown
         Lonely(proxy.store)
         if proxy.authenticate is not None:
@@ -87,17 +91,15 @@ class SessionProxyMiddleware:
                 known = scope.get
                 route = self._match(path, known("raw_path"), known("root_path", ""))
                 if route is not None:
-                    headers = scope["headers"]
                     if kind == "websocket":
-                        send = _denial(scope, send)
-                        # Some servers leave the handshake's own fields out.
-                        headers = [*headers, (b"upgrade", b"websocket")]
+                        await self._tunnels.serve(scope, route, receive, send)
+                        return
                     client = known("client")
                     request = Request(
                         known("method", "GET"),
                         route,
                         known("query_string") or None,
-                        headers,
+                        scope["headers"],
                         client[0] if client else None,
                         known("scheme", "http"),
                         known("http_version", "1.1"),
@@ -230,20 +232,3 @@ async def _stream(
 
 def _more(data: bytes) -> Message:
     return {"type": "http.response.body", "body": data, "more_body": True}
-
-
-def _denial(scope: Scope, send: Send) -> Send:
-    """`send` for a WebSocket that is refused: as an HTTP response where the server
-    can, else as a close before accept (which servers show as 403)."""
-    if "websocket.http.response" in (scope.get("extensions") or {}):
-
-        async def respond(message: Message) -> None:
-            await send({**message, "type": f"websocket.{message['type']}"})
-
-        return respond
-
-    async def close(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            await send({"type": "websocket.close", "code": 1008})
-
-    return close

@@ -23,12 +23,17 @@ class Drain:
         self.over = False
         self._round = 0
         self._cuts: set[Callable[[], None]] = set()
+        self._beginnings: set[Callable[[], None]] = set()
 
     def watch(self, cut: Callable[[], None]) -> None:
         """Call `cut`, from another thread, when the time is up; now if it is."""
         self._cuts.add(cut)
         if self.over:
             cut()
+
+    def watch_beginning(self, told: Callable[[], None]) -> None:
+        """Call `told`, from another thread, when the time begins to run."""
+        self._beginnings.add(told)
 
     def unwatch(self, cut: Callable[[], None]) -> None:
         """No longer."""
@@ -48,6 +53,8 @@ class Drain:
         self.begun = self.over = False
 
     def _wait(self, round: int) -> None:
+        for told in list(self._beginnings):
+            told()
         time.sleep(self.seconds)
         if round == self._round:
             self.over = True

@@ -139,6 +139,15 @@ class Forbidden(ProxyError):
     slug = "forbidden"
 
 
+class OriginRefused(Forbidden):
+    """A page of another origin would open a WebSocket with what its browser sends by
+    itself, a cookie for one."""
+
+    code = "SP-403-ORIGIN"
+    sentence = "This origin may not open a WebSocket here"
+    slug = "origin_refused"
+
+
 class ServiceNotFound(ProxyError):
     """An unknown service, or one the caller's key is not for: the same bytes."""
 
@@ -264,6 +273,12 @@ class WebSocketUnsupported(ProxyError):
     code = "SP-501-WEBSOCKET"
     sentence = "WebSocket needs the ASGI deployment"
     slug = "websocket_unsupported"
+
+
+class WebSocketNotInstalled(WebSocketUnsupported):
+    """Under ASGI, without what the extra `[websocket]` installs."""
+
+    sentence = "WebSocket is not installed on this deployment"
 
 
 class UpstreamUnreachable(ProxyError):

@@ -37,7 +37,7 @@ from .errors import (
 from .fence import Disown, FindAgain, check_guard, find_again
 from .guard import MISDIRECTED
 from .interfaces import UNKNOWN
-from .models import Ending, Outbound, Principal, Reply, Request, Session
+from .models import Ending, Outbound, Principal, Relayed, Reply, Request, Session
 from .opening import AwaitReady, opened
 from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
@@ -158,7 +158,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             error = InternalError(repr(raised))
             error.__cause__ = raised
         if error is not None:
-            _report(error, request)
+            report(error, request)
             if type(error) is RequestTimeout and meter and not meter.received:
                 log.warning("request %s: %s", request.id.decode("latin-1"), _NOTHING)
             reply = error.reply(
@@ -176,7 +176,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 activity.note(held, principal.id)
         if access_log.isEnabledFor(logging.INFO):
             cut = "draining" if limiter.draining else "cancelled"
-            _record(request, principal, status, error, ending, cut)
+            record(request, principal, status, error, ending, cut)
 
 
 def admit(request: Request, proxy: SessionProxy) -> Answered:
@@ -184,7 +184,7 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
 
     Until the caller is known no registry is asked, and no byte of the body.
     """
-    if request.method not in METHODS:
+    if request.method not in METHODS and not request.websocket:
         raise MethodNotAllowed(request.method)
     fields = proxy.header_policy.rules.sift(request)
     if fields.request_ids:
@@ -233,7 +233,7 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
         scope.check_request(principal, request.method, plain)
     if findings.reserved:
         raise ReservedPath("a platform path of the session")
-    if b"websocket" in fields.upgrade:  # RFC 6455 §4.1
+    if b"websocket" in fields.upgrade and not request.websocket:  # RFC 6455 §4.1
         raise WebSocketUnsupported("this server or deployment does none")
     if fields.via:
         via.check(fields.via)
@@ -248,7 +248,7 @@ _NOTHING = (
 )
 
 
-def _report(error: ProxyError, request: Request) -> None:
+def report(error: ProxyError, request: Request) -> None:
     """Server-side trouble goes to the log, with its cause; the client's does not."""
     if isinstance(error, InternalError):
         log.error(
@@ -265,7 +265,7 @@ def _report(error: ProxyError, request: Request) -> None:
         )
 
 
-def _record(
+def record(
     request: Request,
     principal: Principal | None,
     status: int,
@@ -305,6 +305,12 @@ def _record(
         "headers_ms": _milliseconds(ending.headers_after if ending else None),
         "total_ms": _milliseconds(ending.total if ending else None),
     }
+    if isinstance(ending, Relayed):
+        values |= {
+            "messages_received": ending.messages_received,
+            "messages_sent": ending.messages_sent,
+            "close_code": ending.close_code,
+        }
     access_log.info(
         # The path as it was spelled: decoded, it could hold a line break.
         "%s %s%s %d %s %s",

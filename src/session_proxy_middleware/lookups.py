@@ -23,9 +23,15 @@ class Closer:
     """
 
     def __init__(
-        self, proxy: SessionProxy, transport: Any, end: Callable[[Session], None]
+        self,
+        proxy: SessionProxy,
+        transport: Any,
+        end: Callable[[Session], None],
+        *others: Callable[[Session], None],
     ) -> None:
+        """`end` is told of sessions that have ended, `others` of all that change."""
         self._end = end
+        self._others = others
         self.forget: Callable[[Session], None]
         self.forget = getattr(transport, "forget", nothing)
         watch = getattr(proxy.lookups, "watch", None)
@@ -36,9 +42,12 @@ class Closer:
         """See `interfaces.Store`."""
         if kind == "replaced":
             self.forget(value)
-        elif kind == "session" and value.state == "ended":
-            self.forget(value)
-            self._end(value)
+        elif kind == "session":
+            if value.state == "ended":
+                self.forget(value)
+                self._end(value)
+            for tell in self._others:
+                tell(value)
 
 
 def nothing(session: Session) -> None:

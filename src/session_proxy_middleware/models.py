@@ -92,6 +92,9 @@ class Request:
     http_version: str
     context: Mapping[str, Any] = field(repr=False)
     id: bytes = b""
+    websocket: bool = False
+    """Whether it opens a WebSocket. Its `method` is then `WEBSOCKET`, which no request
+    of HTTP can have, and its `headers` are without `Sec-WebSocket-*`."""
 
     def header(self, name: str) -> str | None:
         """The first value of a header field, or None. `name` in any case."""
@@ -280,3 +283,16 @@ class Ending:
     bytes_sent: int
     headers_after: float | None
     total: float
+
+
+@dataclass(slots=True)
+class Relayed(Ending):
+    """How a WebSocket ended that was accepted.
+
+    Bytes are those of messages; received are the client's, sent the session's.
+    `close_code` is what the side that closed it said, or what was said to both.
+    """
+
+    messages_received: int
+    messages_sent: int
+    close_code: int

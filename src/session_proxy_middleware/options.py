@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from .errors import METHODS, ConfigError
 
@@ -134,6 +134,63 @@ class Limits:
                     f"Limits({item.name}=...) must be a whole number from {lowest} "
                     f"up{also}, not {value!r}"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebSockets:
+    """WebSocket sessions, under ASGI.
+
+    - `allowed_origins`: pages of which origins, beside the portal's own, may open one
+      with what a browser sends by itself; written like `https://app.example`. Asked
+      only where an `authenticate` hook decides: a key is no such thing.
+    - `max_message`: bytes of one message, either way.
+    - `ping_interval`: seconds of a session's silence after which it is asked whether
+      it is there, and after which again it counts as lost; None for never.
+    - `compression`: whether permessage-deflate is offered to sessions. What the client
+      is offered is its server's to say.
+
+    Raises:
+        ConfigError: a value is not one of these.
+    """
+
+    allowed_origins: Sequence[str] = ()
+    max_message: int = 16 * 1024 * 1024
+    ping_interval: float | None = 20.0
+    compression: bool = False
+    origins: frozenset[bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        shape, example = _CORS_LISTS["allow_origins"]
+        value = self.allowed_origins
+        if not isinstance(value, list | tuple | set | frozenset) or not all(
+            isinstance(each, str) and each != "*" and re.fullmatch(shape, each)
+            for each in value
+        ):
+            raise ConfigError(
+                f"WebSockets(allowed_origins=...) must be a list like [{example}], "
+                f"not {value!r}"
+            )
+        origins = frozenset(each.encode("ascii") for each in value)
+        object.__setattr__(self, "origins", origins)
+        whole = isinstance(self.max_message, int) and not isinstance(
+            self.max_message, bool
+        )
+        if not whole or self.max_message < 1:
+            raise ConfigError(
+                "WebSockets(max_message=...) must be a whole number of bytes from 1 "
+                f"up, not {self.max_message!r}"
+            )
+        if self.ping_interval is not None and not seconds(
+            "WebSockets(ping_interval=...)", self.ping_interval
+        ):
+            raise ConfigError(
+                "WebSockets(ping_interval=...) must be more than 0, or None for never"
+            )
+        if not isinstance(self.compression, bool):
+            raise ConfigError(
+                "WebSockets(compression=...) must be True or False, "
+                f"not {self.compression!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .options import CORS, Caching, Limits, Timeouts, seconds
+from .options import CORS, Caching, Limits, Timeouts, WebSockets, seconds
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.networks import Networks
@@ -27,6 +27,7 @@ from .stores import checked_store
 from .stores.cache import CachedStore
 from .upstream.aio import AsyncHTTP11Transport
 from .upstream.blocking import HTTP11Transport
+from .upstream.dialling import Dialler
 from .upstream.httpx_transport import (
     AsyncHTTPXTransport,
     HTTPXTransport,
@@ -74,6 +75,7 @@ class SessionProxy:
     - `isolation`: of sessions' pages: `sandbox` or `off` (see `rules.isolation`).
     - `cors`: which pages of other origins may call sessions (see `CORS`); None
       leaves that to the sessions.
+    - `websockets`: see `WebSockets`.
     - `drain`: seconds that requests under way are given when the host shuts down.
       25, because gunicorn and Kubernetes kill what still runs after 30.
     - `ready_wait`: seconds that requests to a session that is `starting` are held.
@@ -106,6 +108,7 @@ class SessionProxy:
         cors: CORS | None = None,
         drain: float = 25.0,
         contract: Literal["extended", "strict"] = "extended",
+        websockets: WebSockets | None = None,
         ready_wait: float = 0.0,
         ready_path: str | None = None,
     ) -> None:
@@ -129,6 +132,7 @@ class SessionProxy:
         self.authenticate = authenticate
         self.timeouts = _instance("timeouts", timeouts, Timeouts)
         self.limits = _instance("limits", limits, Limits)
+        self.websockets = _instance("websockets", websockets, WebSockets)
         if ssl_context is not None and not isinstance(ssl_context, ssl.SSLContext):
             raise ConfigError(
                 f"ssl_context must be an ssl.SSLContext, not {ssl_context!r}"
@@ -241,6 +245,14 @@ class SessionProxy:
             f"transport {type(given).__name__} is sync: the ASGI middleware needs an "
             "async one, like httpx.AsyncHTTPTransport()"
         )
+
+    def dialler(self) -> Dialler:
+        """What opens sessions' WebSockets: that of this package's own transport, also
+        of one that was given. Those of httpx open none."""
+        given = self._transport
+        if isinstance(given, AsyncHTTP11Transport):
+            return given.dialler
+        return Dialler(self.timeouts.connect, self._ssl_context, self.networks)
 
     def blocking_transport(self, timeouts: Timeouts | None = None) -> Transport:
         """The transport for the WSGI driver; with `timeouts` of its own for probes.

@@ -14,10 +14,11 @@ import pytest
 
 from ..support import contract
 from ..support.contract import check
+from ..support.expectations import WHOLE
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn
 from ..support.wire import Message, Wire, chunked
-from .conftest import WHOLE, Serve
+from .conftest import Serve
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DRAIN = 1.0

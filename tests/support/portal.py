@@ -32,6 +32,7 @@ from session_proxy_middleware import (
     StoreUnavailable,
     Timeouts,
     Unauthenticated,
+    WebSockets,
 )
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
 from session_proxy_middleware.wsgi import SessionProxyMiddleware as WSGIMiddleware
@@ -66,6 +67,14 @@ def authenticate(request: Request) -> Principal:
     return Principal(id=caller, services=("*",))
 
 
+def by_cookie(request: Request) -> Principal:
+    """A host that goes by its login cookie, or by a token of its own."""
+    cookies = request.header("cookie") or ""
+    if "login=ada" not in cookies and request.header("authorization") != "Bearer own":
+        raise Unauthenticated
+    return Principal(id="ada")
+
+
 async def authenticate_async(request: Request) -> Principal:
     """The same, with an await inside."""
     await asyncio.sleep(0)
@@ -98,7 +107,16 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
         "perkey": proxy("/perkey", limits=Limits(per_session=None, per_key=1)),
         "full": proxy("/full", limits=Limits(total=1)),
         "small": proxy(
-            "/small", limits=Limits(body=100_000, header_fields=50, header_bytes=9000)
+            "/small",
+            limits=Limits(body=100_000, header_fields=50, header_bytes=9000),
+            websockets=WebSockets(max_message=100_000),
+        ),
+        "pinging": proxy("/pinging", websockets=WebSockets(ping_interval=0.3)),
+        "packed": proxy("/packed", websockets=WebSockets(compression=True)),
+        "login": proxy(
+            "/login",
+            authenticate=by_cookie,
+            websockets=WebSockets(allowed_origins=["https://friend.example"]),
         ),
         "strict": proxy("/strict", timeouts=QUICK, contract="strict"),
         "append": proxy("/append", forwarded="append"),
@@ -168,6 +186,7 @@ class Control:
         create(secret="pk_second")
         create(secret="pk_other", services=["other", "other-*"])
         create(secret="pk_get", methods=["GET"], paths=["/status", "/bot"])
+        create(secret="pk_socket", methods=["WEBSOCKET"], paths=["/ws"])
         create(secret="pk_expired", expires_at=1.0)
         create(secret="pk_future", not_before=4e9)
         self.store.keys.revoke(create(secret="pk_revoked").id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -60,10 +61,12 @@ class Portal:
         root: str = "",
         trust: bool = False,
         grace: int = 1,
+        websockets: str = "auto",
     ) -> None:
         """`root`: the path that the server is told it is mounted at. `trust`: it
         believes `X-Forwarded-For` and `-Proto` of loopback peers. `grace`: seconds that
-        it gives its requests when it is ended."""
+        it gives its requests when it is ended. `websockets`: which library uvicorn
+        uses."""
         self.server = server
         self.whole = server in WHOLE
         self.expected = EXPECTED[server]
@@ -83,6 +86,7 @@ class Portal:
                 cwd=ROOT,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, "PORTAL_WEBSOCKETS": websockets},
                 pass_fds=[listener.fileno()],
             )
         self._await_start()

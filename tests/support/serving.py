@@ -33,6 +33,7 @@ def uvicorn(listener: socket.socket, options: argparse.Namespace, http: str) -> 
         factory=True,
         http=http,
         loop=os.environ.get("PORTAL_LOOP", "asyncio"),
+        ws=os.environ.get("PORTAL_WEBSOCKETS", "auto"),
         root_path=options.root,
         proxy_headers=options.trust,
         access_log=False,

@@ -22,6 +22,9 @@ SANDBOX: Field = (
 
 _NOSNIFF: Field = (b"x-content-type-options", b"nosniff")
 
+ADDED = (_NOSNIFF, SANDBOX)
+"""What a page gets."""
+
 ORIGIN_WIDE = frozenset(
     {
         b"accept-ch",  # RFC 8942 §3: kept for the origin.
@@ -126,4 +129,4 @@ def sandboxed(headers: Headers) -> Headers:
     "determine nosniff").
     """
     kept = [field for field in headers if field[0] != b"x-content-type-options"]
-    return [*kept, _NOSNIFF, SANDBOX]
+    return [*kept, *ADDED]

@@ -9,25 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import Callable
 from time import monotonic
-from typing import Any
 
-from ..errors import (
-    ConnectFailed,
-    ConnectTimeout,
-    UpstreamUnreachable,
-)
+from ..errors import UpstreamUnreachable
 from ..interfaces import AsyncTransport, AsyncUpload
-from ..models import Origin, Outbound, Session
+from ..models import Outbound, Session
 from ..options import Timeouts
 from ..rules.networks import Networks
 from . import h1
 from .connection import RECEIVE_BUFFER, Connection, Response, StaleConnection
+from .dialling import Dialler
 from .loops import PerLoop
 from .pool import KEEP_IDLE, Pool
-from .resolving import aresolve
-from .tls import default_context
 
 
 class AsyncHTTP11Transport:
@@ -43,9 +36,8 @@ class AsyncHTTP11Transport:
     ) -> None:
         self.timeouts = timeouts if timeouts is not None else Timeouts()
         allowed = networks if networks is not None else Networks()
-        self._engines = PerLoop(
-            lambda loop: Engine(loop, self.timeouts, ssl_context, allowed)
-        )
+        self.dialler = Dialler(self.timeouts.connect, ssl_context, allowed)
+        self._engines = PerLoop(lambda loop: Engine(loop, self.timeouts, self.dialler))
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
@@ -74,8 +66,7 @@ class Engine:
         self,
         loop: asyncio.AbstractEventLoop,
         timeouts: Timeouts,
-        ssl_context: ssl.SSLContext | None,
-        networks: Networks,
+        dialler: Dialler,
     ) -> None:
         self.loop = loop
         self.timeouts = timeouts
@@ -84,8 +75,7 @@ class Engine:
         # deadline is never further away than the timer that guards it.
         bounds = (timeouts.response, timeouts.idle, timeouts.total or timeouts.idle)
         self.period = min(bounds)
-        self._ssl_context = ssl_context
-        self._networks = networks
+        self._dialler = dialler
         self._pool: Pool[Connection] = Pool()
         self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -144,47 +134,11 @@ class Engine:
 
     async def connect(self, session: Session) -> Connection:
         """A new connection. Raises `ConnectFailed` or `ConnectTimeout`."""
-        origin = session.origin
-        loop = self.loop
-
-        def factory() -> Connection:
-            return Connection(self, session.pool_key)
-
-        try:
-            async with asyncio.timeout(self.timeouts.connect):
-                if origin.scheme == "unix":
-                    _, connection = await loop.create_unix_connection(
-                        factory, origin.host
-                    )
-                else:
-                    connection = await self._reach(origin, factory)
-        except TimeoutError as error:
-            raise ConnectTimeout(
-                f"no connection to {session.upstream} in {self.timeouts.connect} s"
-            ) from error
-        except (OSError, UnicodeError) as error:
-            raise ConnectFailed(f"{session.upstream}: {error}") from error
+        connection = await self._dialler.dial(
+            self.loop, session, lambda: Connection(self, session.pool_key)
+        )
         self._connections.add(connection)
         return connection
-
-    async def _reach(
-        self, origin: Origin, factory: Callable[[], Connection]
-    ) -> Connection:
-        tls: dict[str, Any] = {}
-        if origin.scheme == "https":
-            tls["ssl"] = self._ssl_context or default_context()
-            tls["server_hostname"] = origin.host
-        failure: OSError | None = None
-        for address in await aresolve(self.loop, origin, self._networks):
-            try:
-                _, connection = await self.loop.create_connection(
-                    factory, address, origin.port, **tls
-                )
-            except OSError as error:
-                failure = error
-            else:
-                return connection
-        raise failure or OSError("no address")
 
     async def aclose(self) -> None:
         """Close all connections, idle and busy."""

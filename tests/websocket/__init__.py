@@ -1,0 +1,1 @@
+"""WebSocket sessions, through every ASGI server that does WebSockets."""
