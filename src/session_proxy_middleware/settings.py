@@ -15,14 +15,20 @@ from typing import Any, NamedTuple
 
 from .errors import ConfigError
 from .interfaces import Store
-from .options import CORS, Caching, Limits, Timeouts
+from .options import CORS, Caching, Limits, Timeouts, WebSockets
 from .proxy import SessionProxy
 from .stores.naming import has_password
 
 BEGINNING = "SESSION_PROXY_"
 """Of the names of all environment variables."""
 
-GROUPS = {"timeouts": Timeouts, "limits": Limits, "caching": Caching, "cors": CORS}
+GROUPS = {
+    "timeouts": Timeouts,
+    "limits": Limits,
+    "caching": Caching,
+    "cors": CORS,
+    "websockets": WebSockets,
+}
 _TRUTH = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
     **dict.fromkeys(("0", "false", "no", "off"), False),
@@ -144,6 +150,12 @@ PROXY = (
     Setting("cors-expose-headers", LIST, "and read these response headers"),
     Setting("cors-allow-credentials", SWITCH, "and send cookies (false)"),
     Setting("cors-max-age", WHOLE, "seconds that a preflight is remembered (600)"),
+    Setting("websockets-allowed-origins", LIST, "pages that may open one by cookie"),
+    Setting("websockets-max-message", WHOLE, "bytes of one message (16777216)"),
+    Setting(
+        "websockets-ping-interval", SOME_NUMBER, "seconds of silence to a ping (20)"
+    ),
+    Setting("websockets-compression", SWITCH, "offered to sessions (false)"),
     Setting("contract", TEXT, "extended or strict (extended)"),
     Setting("drain", NUMBER, "seconds for what runs when the process ends (25)"),
     Setting(
