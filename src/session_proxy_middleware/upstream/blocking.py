@@ -31,9 +31,6 @@ from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
 
-RECEIVE_BUFFER = 131_072
-"""Bytes. Buffers are taken while bytes are there and given back at once."""
-
 
 class HTTP11Transport:
     """A `Transport` of this package's own. Nothing is opened before the first
@@ -53,7 +50,8 @@ class HTTP11Transport:
         self._networks = networks if networks is not None else Networks()
         self._lock = threading.Lock()
         self._pool: Pool[Connection] = Pool()
-        self._buffers: deque[memoryview] = deque(maxlen=64)
+        self.buffers: deque[memoryview] = deque(maxlen=64)
+        """What its connections receive into, in turn."""
         _TRANSPORTS.add(self)
 
     def send(
@@ -102,17 +100,6 @@ class HTTP11Transport:
         for old in expired:
             old.close()
 
-    def buffer(self) -> memoryview:
-        """A receive buffer; give it back with `recycle`."""
-        try:
-            return self._buffers.pop()
-        except IndexError:
-            return memoryview(bytearray(RECEIVE_BUFFER))
-
-    def recycle(self, buffer: memoryview) -> None:
-        """The buffer is free again."""
-        self._buffers.append(buffer)
-
     def forked(self) -> None:
         """This is a child process: its parent's sockets are its parent's, and two
         processes on one connection would read each other's responses."""
@@ -151,7 +138,6 @@ class HTTP11Transport:
                 sock = context.wrap_socket(
                     sock, server_hostname=origin.host, suppress_ragged_eofs=False
                 )
-            sock.setblocking(False)
         except TimeoutError as error:
             _close(sock)
             raise ConnectTimeout(
