@@ -34,9 +34,6 @@ from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
 
-RECEIVE_BUFFER = 131_072
-"""Bytes. Buffers are taken while bytes are there and given back at once."""
-
 
 class HTTP11Transport:
     """A `Transport` of this package's own. Nothing is opened before the first
@@ -60,7 +57,8 @@ class HTTP11Transport:
         """Connections with a request on them, by the epoch of their session."""
         self._endings = Endings()
         self._later = Later(self._cut)
-        self._buffers: deque[memoryview] = deque(maxlen=64)
+        self.buffers: deque[memoryview] = deque(maxlen=64)
+        """What its connections receive into, in turn."""
         self.lingers: Callable[[], None] = _nothing
         """Called when a session takes its time with a request."""
         _TRANSPORTS.add(self)
@@ -147,17 +145,6 @@ class HTTP11Transport:
         with self._lock:
             self._drop(connection)
 
-    def buffer(self) -> memoryview:
-        """A receive buffer; give it back with `recycle`."""
-        try:
-            return self._buffers.pop()
-        except IndexError:
-            return memoryview(bytearray(RECEIVE_BUFFER))
-
-    def recycle(self, buffer: memoryview) -> None:
-        """The buffer is free again."""
-        self._buffers.append(buffer)
-
     def forked(self) -> None:
         """This is a child process: its parent's sockets are its parent's, and two
         processes on one connection would read each other's responses."""
@@ -208,7 +195,6 @@ class HTTP11Transport:
                 sock = context.wrap_socket(
                     sock, server_hostname=origin.host, suppress_ragged_eofs=False
                 )
-            sock.setblocking(False)
         except TimeoutError as error:
             _close(sock)
             raise ConnectTimeout(

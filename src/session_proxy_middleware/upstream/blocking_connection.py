@@ -6,8 +6,11 @@ import contextlib
 import select
 import socket
 import ssl
+import struct
 import time
+from collections import deque
 from collections.abc import Callable
+from types import MethodDescriptorType
 from typing import NoReturn, Protocol
 
 from ..draining import Drain
@@ -29,7 +32,13 @@ from .waiting import READ, WRITE, wait
 
 AT_ONCE = 0.02
 """Seconds that a session may take before its client is watched as well: most answer
-sooner, and that is one cheap wait."""
+sooner, and until then the call that receives is the wait."""
+
+_AT_ONCE = struct.pack("@ll", 0, round(AT_ONCE * 1_000_000))  # A `struct timeval`.
+RECEIVE_BUFFER = 131_072
+"""Bytes. Buffers are taken while bytes are awaited and given back at once."""
+
+_NEVER = float("inf")
 
 
 class StaleConnection(Exception):
@@ -42,13 +51,12 @@ class StaleConnection(Exception):
 class Response(h1.Message):
     """A session's response on the way: a `Response` of `interfaces`."""
 
-    __slots__ = ("_connection", "error")
+    error: ResponseTruncated | None = None
+    """What broke it off, in the same bytes that held its head."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
-        self.error: ResponseTruncated | None = None
-        """What broke it off, in the same bytes that held its head."""
 
     def read(self) -> bytes:
         """The bytes that are there, or the next that come; none at the end."""
@@ -71,11 +79,10 @@ class Owner(Protocol):
     timeouts: Timeouts
     drain: Drain
     lingers: Callable[[], None]
+    buffers: deque[memoryview]
 
     def give(self, connection: Connection) -> None: ...
     def closed(self, connection: Connection) -> None: ...
-    def buffer(self) -> memoryview: ...
-    def recycle(self, buffer: memoryview) -> None: ...
 
 
 class Connection:
@@ -95,8 +102,10 @@ class Connection:
         self._chunked = False
         self._unsent = b""
         self._eof = False
-        self._last_moment = float("inf")
+        self._last_moment = _NEVER
         self._poll: select.poll | None = None
+        self._patient = _made_patient(sock)
+        self._flags = socket.MSG_DONTWAIT if self._patient else 0
 
     def exchange(
         self,
@@ -115,30 +124,42 @@ class Connection:
         if timeouts.total is not None:
             self._last_moment = time.monotonic() + timeouts.total
         self._departure = departure
-        length = outbound.length
-        data = first or b""
         try:
-            if upload is not None:
-                if first is None:
-                    data = upload.read()
-                    self._check_idle(data)
-                if upload.ended and length is None:
-                    length = len(data)  # All of it is here: its length is known.
-            self._chunked = upload is not None and length is None
-            self._upload = upload
-            self._unsent = head + h1.framing(outbound, length) + self._encoded(data)
-            self._after_piece()
+            if upload is None:
+                self._unsent = head + h1.framing(outbound, outbound.length)
+            else:
+                self._unsent = head + self._begun(outbound, upload, first)
+            self._flush()
             deadline: float | None = None
             while not response.head:
                 if deadline is None and not self._unsent and self._upload is None:
                     deadline = time.monotonic() + timeouts.response
-                self.advance(response, deadline)
+                self._advance(response, deadline)
         except ResponseTruncated as truncated:
+            self.close()
             response.error = truncated
         except BaseException:
             self.close()
             raise
         return response
+
+    def _begun(self, outbound: Outbound, upload: Upload, first: bytes | None) -> bytes:
+        """The end of the head, and the first piece of the body."""
+        if first is None:
+            data = upload.read()
+            self._check_idle(data)
+        else:
+            data = first
+        length = outbound.length
+        if upload.ended and length is None:
+            length = len(data)  # All of it is here: its length is known.
+        self._chunked = length is None
+        begun = h1.framing(outbound, length) + self._encoded(data)
+        if not upload.ended:
+            self._upload = upload
+        elif self._chunked:
+            begun += h1.LAST_CHUNK
+        return begun
 
     def _check_idle(self, first: bytes) -> None:
         """The client may have taken its time with the first piece, and the session
@@ -148,19 +169,17 @@ class Connection:
             stale.unsent = first
             raise stale
 
-    def advance(self, response: Response, deadline: float | None = None) -> None:
-        """One step: send what can be sent, receive what has come.
-
-        `deadline` is for the head of the response; without one a step may take as
-        long as `Timeouts.idle` allows.
-        """
+    def advance(self, response: Response) -> None:
+        """One step: send what can be sent, receive what has come."""
         try:
-            self._advance(response, deadline)
+            self._advance(response, None)
         except BaseException:
             self.close()
             raise
 
     def _advance(self, response: Response, deadline: float | None) -> None:
+        """`deadline` is for the head of the response; without one a step may take as
+        long as `Timeouts.idle` allows."""
         if self._unsent:
             self._flush()
             if not self._unsent:
@@ -178,10 +197,23 @@ class Connection:
             else:
                 self._after_piece()
                 return
-        events = READ | WRITE if self._unsent else READ
-        if not self._buffered() and not self._wait(events, response, deadline):
-            return
-        self._receive(response)
+        if self._transport.drain.over:
+            self._broken_off(response)
+        last = self._last_moment
+        if deadline is not None and deadline < last:
+            last = deadline
+        if last < _NEVER and time.monotonic() >= last:
+            # A session that never pauses does not put the end off.
+            raise self._out_of_time(response)
+        if self._unsent:
+            if self._wait(READ | WRITE, response, last):
+                self._receive(response)
+        elif self._patient:
+            # The call itself waits, `AT_ONCE` at most.
+            if not self._receive(response) and self._wait(READ, response, last):
+                self._receive(response)
+        elif self._soon() or self._wait(READ, response, last):
+            self._receive(response)
 
     def _encoded(self, data: bytes) -> bytes:
         return h1.chunk(data) if self._chunked and data else data
@@ -194,7 +226,7 @@ class Connection:
 
     def _flush(self) -> None:
         try:
-            sent = self.sock.send(self._unsent)
+            sent = self.sock.send(self._unsent, self._flags)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
             return
         except OSError:
@@ -205,9 +237,12 @@ class Connection:
             return
         self._unsent = self._unsent[sent:]
 
-    def _buffered(self) -> bool:
-        """Bytes that TLS has decrypted already, which no poll shows."""
-        return isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0
+    def _soon(self) -> bool:
+        """Whether there is something to read at once."""
+        sock = self.sock
+        # TLS may have decrypted it already, and no poll shows that.
+        buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        return buffered or self.readable(AT_ONCE)
 
     def readable(self, seconds: float) -> bool:
         """Whether there is something to read within that time."""
@@ -216,19 +251,10 @@ class Connection:
             self._poll.register(self.sock, select.POLLIN)
         return bool(self._poll.poll(seconds * 1000))
 
-    def _wait(self, events: int, response: Response, deadline: float | None) -> bool:
-        """Until the socket is ready to be read. False when it is only writable."""
+    def _wait(self, events: int, response: Response, last: float) -> bool:
+        """Until the socket is ready to be read, or `last`. False when it is only
+        writable."""
         drain = self._transport.drain
-        if drain.over:
-            self._broken_off(response)
-        last = self._last_moment
-        if deadline is not None and deadline < last:
-            last = deadline
-        if not events & WRITE and self.readable(AT_ONCE):
-            if time.monotonic() < last:
-                return True
-            # A session that never pauses does not put the end off.
-            raise self._out_of_time(response)
         now = time.monotonic()
         limit = min(now + self._transport.timeouts.idle, last)
         self._transport.lingers()
@@ -280,16 +306,22 @@ class Connection:
             raise ResponseTruncated(Draining.slug, "the proxy is shutting down")
         raise Draining("broken off: the proxy is shutting down")
 
-    def _receive(self, response: Response) -> None:
-        buffer = self._transport.buffer()
+    def _receive(self, response: Response) -> bool:
+        """False where there was nothing yet."""
+        buffers = self._transport.buffers
+        try:
+            buffer = buffers.pop()
+        except IndexError:
+            buffer = memoryview(bytearray(RECEIVE_BUFFER))
         try:
             received = self.sock.recv_into(buffer)
             if received:
                 self._reader.feed(buffer[:received])
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
+            return False
         except OSError as error:
-            return self._ended(response, str(error), clean=False)
+            self._ended(response, str(error), clean=False)
+            return True
         except h1.ProtocolViolation as violation:
             if response.head:
                 raise ResponseTruncated(
@@ -297,11 +329,12 @@ class Connection:
                 ) from violation
             raise UpstreamProtocolError(str(violation)) from violation
         finally:
-            self._transport.recycle(buffer)
+            buffers.append(buffer)
         if not received:
             self._ended(response, "end of stream", clean=True)
         elif response.complete:
             self._complete()
+        return True
 
     def _ended(self, response: Response, how: str, *, clean: bool) -> None:
         if self._over:
@@ -339,3 +372,17 @@ class Connection:
         self._upload = None
         self.sock.close()
         self._transport.closed(self)
+
+
+def _made_patient(sock: socket.socket) -> bool:
+    """Let the call that receives wait by itself, `AT_ONCE` at most: one call to the
+    system instead of two. Not where the call is not the system's own (TLS, gevent),
+    or the system has no such thing: the socket then never waits."""
+    own = isinstance(type(sock).recv_into, MethodDescriptorType)
+    if own and hasattr(socket, "SO_RCVTIMEO") and hasattr(socket, "MSG_DONTWAIT"):
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _AT_ONCE)
+            sock.setblocking(True)
+            return True
+    sock.setblocking(False)
+    return False
