@@ -170,7 +170,7 @@ WELL = path()
             *("GET", path(_id(4)), (), "all", "upstream_unreachable"),
             *("169.254.0.0/16", "--allowed-networks"),
         ),
-        ("GET", WELL, ("-H", "x: a\nb"), "all", "malformed_headers", "split", None),
+        ("GET", WELL, ("-H", "x: a\nb"), "all", "malformed_headers", "control", None),
         (
             *("GET", WELL, ("-H", "Via: 1.1 session-proxy, 1.1 session-proxy"), "all"),
             *("loop_detected", "2 times", None),
