@@ -3,7 +3,9 @@
     python tests/benchmarks/stores.py [store ...] [--seconds N] [--rounds N]
 
 First the time of a look-up with 1,000 sessions and keys, and with 1,000,000 sessions
-and 100,000 keys: the ratio says whether it grows. Then, with all of memory, sqlite and
+and 100,000 keys: the ratio says whether it grows. "One of 100 in use" is the work of a
+look-up; "any of all" has what the processor finds in none of its caches in it, too, as
+the bare dict beside it shows. Then, with all of memory, sqlite and
 redis, CPU per small GET under uvicorn beside the store in memory (needs wrk and nginx,
 see README.md). A Redis server is started for it on a free port. About three minutes,
 and 2 GiB for memory's million.

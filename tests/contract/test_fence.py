@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -157,3 +159,27 @@ def test_a_421_of_the_sessions_own_passes(
         assert (answer.status, answer.body, answer.ours) == (421, b"own", False)
         assert not answer.has("X-Session-Proxy-Guard")
     assert len(upstream.connections) == 1
+
+
+def test_a_body_is_not_lost_with_a_kept_connection_whose_session_has_moved(
+    portal: Portal, serve: Serve
+) -> None:
+    """Under WSGI the first piece is read before the connection is looked at, and that
+    before another is made. Under ASGI the head has gone, and is sent once alone."""
+    old = Upstream(answering(response(b"ok")))
+    new = serve()
+    site = portal.mount(old)
+    try:
+        assert site.request().status == 200
+        with site.open("POST", "/up", [(b"Content-Length", b"10")]) as client:
+            client.send(b"hello" if portal.asgi else b"")
+            time.sleep(0.2)  # It has a connection by then.
+            old.close()
+            portal.mount(new, id=site.id)
+            client.send(b"world" if portal.asgi else b"helloworld")
+            expected = contract.UNREACHABLE if portal.asgi else contract.MOVED
+            check(client.answer(), expected)
+    finally:
+        with contextlib.suppress(OSError):
+            old.close()
+    assert new.requests == []
