@@ -61,7 +61,8 @@ def main() -> int:
 
 def _url(kind: str, folder: Path, server: RedisServer) -> str:
     named = {"memory": "memory://", "sqlite": f"sqlite:///{folder}/sessions.db"}
-    return named.get(kind, server.url)
+    # It is filled with long commands.
+    return named.get(kind, f"{server.url}?socket_timeout=60")
 
 
 def _settings(options: argparse.Namespace) -> Settings:

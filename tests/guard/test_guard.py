@@ -28,10 +28,11 @@ class Bot:
         self.leave: threading.Event | None = None
 
     def enter(self) -> None:
+        leave = self.leave
         self.reached += 1
         self.entered.release()
-        if self.leave is not None:
-            assert self.leave.wait(10)
+        if leave is not None:
+            assert leave.wait(10)
 
 
 class Kind:
@@ -222,6 +223,7 @@ def begin(
         target=lambda: answers.append(kind.ask(guard, id, path="/bot", method="POST"))
     )
     bot.leave = threading.Event()
+    bot.entered = threading.Semaphore(0)
     thread.start()
     assert bot.entered.acquire(timeout=10)
     return thread, answers

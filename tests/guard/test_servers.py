@@ -104,6 +104,48 @@ def test_a_websocket_for_another_session_is_refused_before_it_is_accepted(
     assert caught.value.response.headers["x-session-proxy-guard"] == OTHER
 
 
+def test_a_bot_on_pipecats_base_image_answers_while_its_session_runs() -> None:
+    """As that does: `POST /bot` takes as long as the session."""
+    app = fastapi.FastAPI()
+    app.add_middleware(SessionGuard.for_pipecat)
+    begun, over = threading.Event(), threading.Event()
+
+    @app.post("/bot")
+    def run() -> dict[str, str]:
+        begun.set()
+        assert over.wait(15)
+        return {}
+
+    @app.post("/api/offer")
+    def offer() -> dict[str, str]:
+        return {"type": "answer"}
+
+    @app.get("/readyz")
+    def ready() -> dict[str, str]:
+        return {"status": "ok"}
+
+    with served(app) as address, httpx.Client(base_url=f"http://{address}") as http:
+
+        def offered(id: str) -> int:
+            return http.post("/api/offer", headers={FIELD: id}).status_code
+
+        for mine, other in ((MINE, OTHER), (OTHER, MINE)):
+            assert [offered(mine), offered(other)] == [421, 421]
+            assert http.get("/readyz").status_code == 200
+            session = threading.Thread(
+                target=httpx.post,
+                args=(f"http://{address}/bot",),
+                kwargs={"headers": {FIELD: mine}, "timeout": 15},
+            )
+            session.start()
+            assert begun.wait(15)
+            assert [offered(mine), offered(other)] == [200, 421]
+            over.set()
+            session.join(15)
+            begun.clear()
+            over.clear()
+
+
 def test_a_guard_that_is_outermost_is_known_for_asgi_by_its_server() -> None:
     with served(SessionGuard(bot(), MINE)) as address:
         url = f"http://{address}/status"

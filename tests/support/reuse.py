@@ -12,7 +12,7 @@ from session_proxy_middleware.stores.managed import ManagedStore
 
 from .bots import IDLE, Bots
 from .servers import request
-from .wire import Wire, connect
+from .wire import Broken, Wire, connect
 
 SERVICE = "bot"
 CLIENTS = 8
@@ -90,7 +90,8 @@ class Storm:
         self._lock = threading.Lock()
         self._numbers: Iterator[int] = iter(())
         self.answers: Counter[str] = Counter()
-        """By what they are: `right`, `wrong`, `nobody`, or a status and slug."""
+        """By what they are: `right`, `wrong`, `nobody`, `broken`, or a status and
+        slug."""
 
     def run(self, requests: int, sessions: int) -> None:
         """All of them; the sessions are spread over their whole length."""
@@ -128,8 +129,14 @@ class Storm:
             method = dice.choice(["GET", "GET", "POST"])
             body = b"{}" if method == "POST" else None
             path = f"/{SERVICE}/sessions/{id}/x"
-            wire.send(request(method, path, body=body, key=self._secret))
-            answer = wire.answer()
+            try:
+                wire.send(request(method, path, body=body, key=self._secret))
+                answer = wire.answer()
+            except (Broken, OSError):
+                answers["broken"] += 1
+                wire.close()
+                wire = None
+                continue
             answers[_kind(answer.status, answer.body, id, answer.all(SLUG))] += 1
             if b"close" in answer.all("connection"):
                 wire.close()

@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, assert_type
 
+import fastapi
 import httpx
 
 from session_proxy_middleware import (
@@ -29,6 +30,7 @@ from session_proxy_middleware import (
 from session_proxy_middleware.admin.asgi import AdminAPI as ASGIAdminAPI
 from session_proxy_middleware.admin.wsgi import AdminAPI as WSGIAdminAPI
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
+from session_proxy_middleware.guard import SessionGuard
 from session_proxy_middleware.interfaces import Authenticator, Store
 from session_proxy_middleware.models import State
 from session_proxy_middleware.stores.sqlite import SQLiteStore
@@ -40,6 +42,7 @@ ID = "57af5437-97a2-4646-9873-a5c5935bd705"
 def stores() -> Store:
     store = MemoryStore()
     assert_type(store.services.put("bot", ready=False), Service)
+    assert_type(store.sessions.ended(store.sessions.list()), list[Session])
     session = store.sessions.register("bot", ID, "http://10.0.3.7:8080")
     assert_type(session, Session)
     assert_type(store.sessions.lookup("bot", session.id), Session | None)
@@ -164,6 +167,19 @@ def admin_apis(store: MemoryStore) -> list[ASGIAdminAPI | WSGIAdminAPI]:
         WSGIAdminAPI("redis://r", keys={"ops": "adm_0123456789abcdef0123456789ab"}),
         ASGIAdminAPI(open_store("sqlite:///s.db"), authenticate=by_directory),
         WSGIAdminAPI(store, authenticate=by_remote_directory),
+    ]
+
+
+def guards() -> list[SessionGuard]:
+    guard = SessionGuard(asgi_app)
+    guard.session_id = ID
+    guard.session_id = None
+    fastapi.FastAPI().add_middleware(SessionGuard.for_pipecat)
+    fastapi.FastAPI().add_middleware(SessionGuard, session_id=lambda: ID)
+    return [
+        guard,
+        SessionGuard(wsgi_app, ID),
+        SessionGuard(wsgi_app, [ID], begins_with=["/run"], session_id_header="x-id"),
     ]
 
 
