@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-import pytest
+from itertools import product
 
 from ..support.servers import Portal, Site
 from ..support.wire import Broken, Fields
@@ -16,7 +15,7 @@ FLOODS: dict[str, Callable[[Site], bytes]] = {
     "equal fields": lambda site: site.raw("GET", "/x", [(b"X", b"y")] * MANY),
     "fields": lambda site: site.raw("GET", "/x", distinct(MANY)),
     "long names": lambda site: site.raw(
-        "GET", "/x", [(b"X" * 1000 + name, b"") for name, _ in distinct(1000)]
+        "GET", "/x", [(b"X" * 1000 + name, b"") for name, _ in distinct(300)]
     ),
     "keys": lambda site: site.raw(
         "GET", "/x", [(b"Authorization", b"Bearer pk_test")] * MANY
@@ -58,25 +57,32 @@ def distinct(many: int) -> Fields:
     return [(b"X-%d" % number, b"y") for number in range(many)]
 
 
-@pytest.mark.parametrize("what", FLOODS)
-@pytest.mark.parametrize("via", ["", "append"])
 def test_a_flood_is_answered_and_keeps_nobody_waiting(
-    portal: Portal, serve: Serve, what: str, via: str
+    portal: Portal, serve: Serve
 ) -> None:
     """CVE-2025-14550 (asgiref): thousands of equal fields at quadratic cost."""
-    site = portal.mount(serve(), via=via)
-    raw = FLOODS[what](site)
-    with portal.connect() as client:
+    plain = portal.mount(serve())
+    append = portal.mount(serve(), via="append")
+    for what, site in (*product(FLOODS, [plain]), ("forwarders", append)):
+        fired(site, FLOODS[what](site))
+        # The client has gone: gunicorn's gthread lingers for one that has not, and
+        # lets everybody wait meanwhile.
+        started = time.monotonic()
+        assert site.request().status == 200
+        # Quadratic work on 10,000 fields is seconds; the bound is no measure of speed.
+        assert time.monotonic() - started < 5.0, what
+
+
+def fired(site: Site, raw: bytes) -> None:
+    """Send it. A server may answer by itself, or close; nobody answers with a bug."""
+    with site.portal.connect() as client:
+        client.sock.settimeout(1.0)  # Some wait for a body.
         try:
             client.send(raw)
-            # A server may answer by itself; nobody answers with a bug.
             status = client.answer().status
-            assert status in (200, 400, 401, 404, 413, 414, 431, 501), status
+            assert status in (200, 400, 401, 404, 413, 414, 431, 501), (
+                status,
+                raw[:200],
+            )
         except (Broken, OSError):
-            pass  # Some close without an answer, with the rest of it unread.
-    # The client has gone: gunicorn's gthread lingers for one that has not, and lets
-    # everybody wait meanwhile.
-    started = time.monotonic()
-    assert site.request().status == 200
-    # Quadratic work on 10,000 fields is seconds; the bound is no measure of speed.
-    assert time.monotonic() - started < 2.0
+            pass

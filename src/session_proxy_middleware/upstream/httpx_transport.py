@@ -57,6 +57,7 @@ from .h1 import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
 _CLOSE: Field = (b"connection", b"close")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 # Most specific first; the names are the same in httpx and httpx2.
 _FAILURES: tuple[tuple[str, type[ProxyError]], ...] = (
@@ -159,9 +160,12 @@ class _Adapter:
         lengths = [value for name, value in headers if name == b"content-length"]
         codings = [value for name, value in headers if name == b"transfer-encoding"]
         # RFC 9112 §6.3. h11 forgives a length beside a coding, and the length would
-        # go on to the client: a false one.
-        if len(lengths) + len(codings) > 1 or any(
-            value.lower() != b"chunked" for value in codings
+        # go on to the client: a false one. It knows no end of numbers, either: one over
+        # 64 bits is a small one to some clients, who take the rest for a response.
+        if (
+            len(lengths) + len(codings) > 1
+            or any(value.lower() != b"chunked" for value in codings)
+            or any(_LENGTH.fullmatch(value) is None for value in lengths)
         ):
             raise UpstreamProtocolError("conflicting framing in the response")
         return response.status_code, headers
