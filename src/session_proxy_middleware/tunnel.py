@@ -17,6 +17,7 @@ from .errors import (
     InternalError,
     Misdirected,
     ProxyError,
+    WebSocketNotInstalled,
 )
 from .exchange import Answered, Step, access_log, admit, record, report
 from .fence import check_guard, find_again
@@ -123,7 +124,8 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
             error = InternalError(repr(raised))
             error.__cause__ = raised
         if error is not None:
-            report(error, request)
+            if not isinstance(error, WebSocketNotInstalled):  # Said once for all.
+                report(error, request)
             last = error.reply(request.id, head=False, strict=proxy.strict)
             status = last.status
         ending = yield last

@@ -110,7 +110,7 @@ def check_origin(
     its Authorization field, where no page can put one. Among the subprotocols any
     page can.
     """
-    origins = [value for name, value in request.headers if name == b"origin"]
+    origins = [value for name, value in request.headers if name.lower() == b"origin"]
     if not origins:
         return
     authorization = fields.authorization
