@@ -17,11 +17,11 @@ from session_proxy_middleware.errors import (
 )
 from session_proxy_middleware.exchange import (
     Authenticate,
-    FindAgain,
     FindKey,
     FindService,
     FindSession,
 )
+from session_proxy_middleware.fence import FindAgain
 from session_proxy_middleware.models import Ending, Headers, Relayed, Reply, Request
 from session_proxy_middleware.opening import AwaitReady
 from session_proxy_middleware.rules.handshake import Accept
