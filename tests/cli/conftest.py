@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.redis_server import RedisServer
-from .running import Command
+from .running import Command, Here
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +33,12 @@ def command(url: str, tmp_path: Path) -> Command:
 
 
 @pytest.fixture
+def managing(url: str, tmp_path: Path) -> Command:
+    """For many commands in a row: a process each on one of the stores."""
+    return (Here if url.startswith("redis") else Command)(url, tmp_path)
+
+
+@pytest.fixture
 def on_file(tmp_path: Path) -> Command:
     """On SQLite alone, where the store makes no difference."""
     return Command(f"sqlite:///{tmp_path}/store.db", tmp_path)
@@ -48,3 +54,9 @@ def without_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], No
         monkeypatch.setenv(f"SESSION_PROXY_{name}", value)
 
     return put
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Command:
+    """The same in this process."""
+    return Here(f"sqlite:///{tmp_path}/store.db", tmp_path)

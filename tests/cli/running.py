@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,11 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+from unittest.mock import patch
 
 from session_proxy_middleware import open_store
+from session_proxy_middleware.cli import main
 from session_proxy_middleware.stores.managed import ManagedStore
 
 from ..support.wire import PATIENCE, Message, Wire, connect
@@ -21,6 +24,8 @@ from ..support.wire import PATIENCE, Message, Wire, connect
 SCRIPT = str(Path(sys.executable).with_name("session-proxy"))
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
 UPSTREAM = "http://127.0.0.1:9"
+START = 60.0
+"""Seconds for processes to start, on a machine that does much else."""
 
 
 class Done(NamedTuple):
@@ -60,7 +65,7 @@ class Command:
             input=given.encode() if isinstance(given, str) else given,
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
-            timeout=60,
+            timeout=START,
         )
         err = done.stderr.decode()
         assert "Traceback" not in err
@@ -94,6 +99,26 @@ class Command:
         return open_store(self.url)
 
 
+class Here(Command):
+    """The command in this process: the same from `main` on, and quicker."""
+
+    def __call__(
+        self,
+        *arguments: str,
+        given: str | bytes | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> Done:
+        assert given is None
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, self.environment(environment), clear=True),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            status = main(arguments)
+        return Done(status, out.getvalue(), err.getvalue())
+
+
 class Gateway:
     """`session-proxy serve` on a free port, ended on the way out."""
 
@@ -118,13 +143,22 @@ class Gateway:
             )
 
     def __enter__(self) -> Self:
-        self.until("Application startup complete", self._workers)
-        found = re.search(r"running on https?://127\.0\.0\.1:(\d+)", self.log)
-        assert found, self.log
+        try:
+            self.until("Application startup complete", self._workers)
+            self.until("running on http")
+            found = re.search(r"running on https?://127\.0\.0\.1:(\d+)", self.log)
+            assert found, self.log
+        except AssertionError:
+            self.stop()
+            raise
         self.address = ("127.0.0.1", int(found[1]))
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, if it has not ended."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -140,7 +174,7 @@ class Gateway:
 
     def until(self, text: str, times: int = 1) -> None:
         """Wait until its log says that so often."""
-        end = time.monotonic() + 3 * PATIENCE
+        end = time.monotonic() + START
         while self.log.count(text) < times:
             alive = self.process.poll() is None
             assert alive and time.monotonic() < end, f"no {text!r} in:\n{self.log}"
@@ -171,6 +205,3 @@ def column(table: str, heading: str) -> list[str]:
 def path(session: str = SESSION, *, service: str = "bot", rest: str = "/x") -> str:
     """The public path of a session."""
     return f"/{service}/sessions/{session}{rest}"
-
-
-Arguments = Sequence[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import socket
@@ -33,11 +32,11 @@ def not_found(message: Message, *, head: bool = False) -> None:
     assert re.fullmatch(rb"[0-9a-f]{32}", message.one("x-request-id"))
 
 
-def test_a_gateway_serves_what_the_command_registers(command: Command) -> None:
-    with Upstream(answering()) as upstream, Gateway(command) as gateway:
-        secret = command.one("keys", "create")["secret"]
+def test_a_gateway_serves_what_the_command_registers(managing: Command) -> None:
+    with Upstream(answering()) as upstream, Gateway(managing) as gateway:
+        secret = managing.one("keys", "create")["secret"]
         name = ("bot", SESSION)
-        command.ok("sessions", "create", "bot", upstream.url, "--id", SESSION)
+        managing.ok("sessions", "create", "bot", upstream.url, "--id", SESSION)
 
         def status() -> int:
             return gateway.ask(request("GET", path(), key=secret)).status
@@ -49,11 +48,11 @@ def test_a_gateway_serves_what_the_command_registers(command: Command) -> None:
 
         becomes(200)
         assert gateway.ask(request("GET", path(), key=None)).status == 401
-        command.ok("services", "not-ready", "bot")
+        managing.ok("services", "not-ready", "bot")
         becomes(400)
-        command.ok("services", "ready", "bot")
+        managing.ok("services", "ready", "bot")
         becomes(200)
-        command.ok("sessions", "end", *name)
+        managing.ok("sessions", "end", *name)
         becomes(404)
 
         not_found(gateway.ask(request("GET", "/bot/sessions?x=secret-1", key=None)))
@@ -191,4 +190,3 @@ def test_a_taken_port_is_told_in_a_line(on_file: Command) -> None:
         said = on_file.fails(1, "serve", "--port", port)
     assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in said
     assert "--port" in said
-    assert json.dumps(said)
