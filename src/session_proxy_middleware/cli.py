@@ -32,7 +32,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run a portal and two sessions on this machine, to try things out",
         description=(
             "Starts a portal behind the middleware and two sessions, prints a key "
-            "and curl lines to try, and shows each request. Ctrl-C ends it."
+            "and lines for a shell to try, and shows each request. Ctrl-C ends it."
         ),
     )
     demo.add_argument(
@@ -64,8 +64,7 @@ def _demo(options: argparse.Namespace) -> int:
     if sys.platform == "win32":
         return _fail("demo needs Linux or macOS (on Windows: WSL)", 2)
     needed = ["fastapi", "uvicorn"]
-    if options.wsgi:
-        needed += ["flask", "gunicorn"]
+    needed += ["flask", "gunicorn"] if options.wsgi else ["websockets"]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         return _fail(

@@ -40,7 +40,7 @@ def only_the_package(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("options", "missing"),
     [
-        ([], "fastapi, uvicorn"),
+        ([], "fastapi, uvicorn, websockets"),
         (["--check", "--wsgi"], "fastapi, uvicorn, flask, gunicorn"),
     ],
 )

@@ -1,6 +1,6 @@
 """The calls of the demo: what is asked, and what must come back.
 
-One list serves both, the `curl` lines that are printed and the calls of `--check`.
+One list serves both, the lines for a shell that are printed and the calls of `--check`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from uuid import uuid4
 
+from . import chat
 from .settings import ANSWERED_BY, NOT_READY, PREFIX, SERVICE, Bot
 
 MIB = 1024 * 1024
@@ -19,6 +20,14 @@ UPLOADED = 3 * MIB
 DOWNLOADED = 4 * MIB
 PIECE = 65_536
 EVENTS = 5
+
+# RFC 6455 §1.3; the key is the one of its example.
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
 Fault = str | None
 """What is wrong with an answer, or None."""
@@ -62,7 +71,11 @@ class Call:
     method: str = "GET"
     path: str
     key: Literal["right", "wrong", "none"] = "right"
+    fields: dict[str, str] = field(default_factory=dict)
+    """Header fields beside those that follow from the rest."""
     json: object = None
+    says: str | None = None
+    """Text for a WebSocket; the body of the answer is what comes back."""
     uploads: int | None = None
     """Bytes to send without saying how many."""
     status: int = 200
@@ -73,7 +86,7 @@ class Call:
 
     def headers(self, secret: str) -> dict[str, str]:
         """What is sent beside what every HTTP client sends."""
-        headers = {}
+        headers = dict(self.fields)
         if self.key != "none":
             token = secret if self.key == "right" else "pk_wrong"
             headers["Authorization"] = f"Bearer {token}"
@@ -89,6 +102,8 @@ class Call:
 
     def command(self, portal: str, secret: str) -> str:
         """The same call as a line for the shell."""
+        if self.says is not None:
+            return chat.command(portal + self.path, self.headers(secret), self.says)
         words = ["curl", *self.curl]
         if self.method not in ("GET", "HEAD"):
             words += ["-X", self.method]
@@ -102,12 +117,12 @@ class Call:
         return line
 
 
-def calls(bots: tuple[Bot, ...]) -> list[Call]:
+def calls(bots: tuple[Bot, ...], *, wsgi: bool = False) -> list[Call]:
     """Everything the demo shows, in the order in which it works."""
-    return [*_answered(*bots), *_refused(bots[0])]
+    return [*_answered(*bots, wsgi), *_refused(bots[0], wsgi)]
 
 
-def _answered(first: Bot, second: Bot) -> Iterator[Call]:
+def _answered(first: Bot, second: Bot, wsgi: bool) -> Iterator[Call]:
     def ask(name: str, path: str, **more: object) -> Call:
         values = {"path": _at(first, path), "answered_by": first.name, **more}
         return Call(name=name, **values)  # type: ignore[arg-type]
@@ -178,6 +193,14 @@ def _answered(first: Bot, second: Bot) -> Iterator[Call]:
         verify=_says(received=UPLOADED),
         curl=("-i", "-T", "-"),
     )
+    if not wsgi:
+        yield ask(
+            "a WebSocket chat",
+            "/ws",
+            says="Hello",
+            status=101,
+            verify=_says(heard="Hello"),
+        )
     yield Call(
         name="the other session",
         path=_at(second, "/status"),
@@ -186,7 +209,7 @@ def _answered(first: Bot, second: Bot) -> Iterator[Call]:
     )
 
 
-def _refused(bot: Bot) -> Iterator[Call]:
+def _refused(bot: Bot, wsgi: bool) -> Iterator[Call]:
     def refuse(name: str, status: int, code: str, path: str, **more: object) -> Call:
         values = {"path": path, "verify": _code(code), **more}
         return Call(name=name, status=status, answered_by="proxy", **values)  # type: ignore[arg-type]
@@ -211,6 +234,9 @@ def _refused(bot: Bot) -> Iterator[Call]:
         curl=("-i", "--path-as-is"),
     )
     yield refuse("a method not allowed", 405, "405", status, method="TRACE")
+    if wsgi:
+        socket = _at(bot, "/ws")
+        yield refuse("a WebSocket", 501, "SP-501-WEBSOCKET", socket, fields=UPGRADE)
 
 
 def _at(bot: Bot, path: str) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import time
 
-from .calls import calls
+from .calls import Call, calls
 from .check import check
 from .children import Child
 from .stage import Stage, stage
@@ -20,7 +20,8 @@ def run(*, wsgi: bool, checking: bool, port: int | None) -> int:
     """
     try:
         with stage(wsgi=wsgi, port=port, say=say) as scene:
-            return _check(scene) if checking else _serve(scene)
+            asked = calls(scene.settings.bots, wsgi=wsgi)
+            return _check(scene, asked) if checking else _serve(scene, asked)
     except KeyboardInterrupt:
         # The way to end the demo; a check that was broken off is another matter.
         return 130 if checking else 0
@@ -32,10 +33,10 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _check(scene: Stage) -> int:
+def _check(scene: Stage, asked: list[Call]) -> int:
     say("")
     good = check(
-        calls(scene.settings.bots),
+        asked,
         port=scene.portal.port,
         secret=scene.settings.secret,
         say=say,
@@ -52,8 +53,8 @@ def _check(scene: Stage) -> int:
     return 1
 
 
-def _serve(scene: Stage) -> int:
-    _introduce(scene)
+def _serve(scene: Stage, asked: list[Call]) -> int:
+    _introduce(scene, asked)
     for child in scene.children:
         _follow(child)
     running = scene.children
@@ -65,11 +66,11 @@ def _serve(scene: Stage) -> int:
     return 1
 
 
-def _introduce(scene: Stage) -> None:
+def _introduce(scene: Stage, asked: list[Call]) -> None:
     settings, portal = scene.settings, scene.portal.url
     say("")
     say(f"The key: {settings.secret}")
-    for call in calls(settings.bots):
+    for call in asked:
         say("")
         say(f"# {call.name}: {call.status} by {call.answered_by}")
         say(call.command(portal, settings.secret))
