@@ -119,7 +119,8 @@ class Call:
 
 def calls(bots: tuple[Bot, ...], *, wsgi: bool = False) -> list[Call]:
     """Everything the demo shows, in the order in which it works."""
-    return [*_answered(*bots, wsgi), *_refused(bots[0], wsgi)]
+    first, second = bots
+    return [*_answered(first, second, wsgi), *_refused(first, wsgi)]
 
 
 def _answered(first: Bot, second: Bot, wsgi: bool) -> Iterator[Call]:
