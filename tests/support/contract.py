@@ -121,6 +121,12 @@ WEBSOCKET = _row(
     b"WebSocket needs the ASGI deployment",
     b"websocket_unsupported",
 )
+ORIGIN = _row(
+    403,
+    b"SP-403-ORIGIN",
+    b"This origin may not open a WebSocket here",
+    b"origin_refused",
+)
 LOOP = _row(508, b"SP-508-LOOP", b"The request goes in circles", b"loop_detected")
 BUG = _row(500, b"500", INTERNAL, b"internal_error")
 
