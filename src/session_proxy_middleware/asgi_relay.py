@@ -22,6 +22,10 @@ log = logging.getLogger("session_proxy")
 GRACE = 1.0
 """Seconds that the client is given to take a close."""
 
+BURST = 64
+"""Messages after which others get a turn: what is there already is passed on without
+waiting for anything."""
+
 ENDED = "session_ended"
 TOO_LARGE = "message_too_large"
 
@@ -112,7 +116,11 @@ class Relay:
         try:
             await send(accept)
             self._opened.set_result(socket)
+            burst = 0
             while (message := await receive()) is not None:
+                burst += 1
+                if burst % BURST == 0:
+                    await asyncio.sleep(0)
                 self._turns += 1
                 if isinstance(message, str):
                     await send({"type": "websocket.send", "text": message})
@@ -180,6 +188,7 @@ class Relay:
         """From the client to the session."""
         receive = self._receive
         socket: SessionSocket | None = None
+        burst = 0
         try:
             while True:
                 message = await receive()
@@ -196,6 +205,9 @@ class Relay:
                         return
                     if socket.writable is not None:
                         await socket.writable
+                    burst += 1
+                    if burst % BURST == 0:
+                        await asyncio.sleep(0)
                 elif kind == "websocket.disconnect":
                     self._leave(*handshake.departed(message))
                     return

@@ -81,9 +81,10 @@ def connect() -> Iterator[Connect]:
         yield start
 
 
-def raw(site: Site, path: str = "/ws", **options: Any) -> Wire:
+def raw(site: Site, path: str = "/ws", *, receive_buffer: int | None = None) -> Wire:
     """A WebSocket on a socket of one's own, opened."""
-    client = site.open("GET", path, frames.upgrade(), **options)
+    client = site.portal.connect(receive_buffer=receive_buffer)
+    client.send(site.raw("GET", path, frames.upgrade()))
     head = client.head()
     assert head.status == 101, head.raw
     return client

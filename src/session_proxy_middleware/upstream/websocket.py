@@ -41,8 +41,11 @@ up: parsed, and again not parsed."""
 OVERHEAD = 512
 """Bytes that a message costs beside its own."""
 
-SLICE = 4096
-"""Bytes parsed in one go: of the smallest frames that is some two thousand."""
+SLICE = 2048
+"""Bytes parsed in one go: of the smallest frames that is a thousand."""
+
+MANY = 64
+"""Frames after which others get a turn."""
 
 REFUSAL_BYTES = 1_048_576
 """Of the body of a refusal. Servers collect it."""
@@ -171,6 +174,7 @@ class SessionSocket(asyncio.BufferedProtocol):
         self._messages: deque[tuple[str | bytes, int]] = deque()
         self._size = 0
         self._paused = False
+        self._resting = False
         self._lost = False
         self._finishing = False
         self._pong = b""
@@ -237,7 +241,7 @@ class SessionSocket(asyncio.BufferedProtocol):
     async def receive(self) -> str | bytes | None:
         """The next message; None once `ended` says why there are no more."""
         while not self._messages:
-            if self._raw:
+            if self._raw and not self._resting:
                 self._parse()
             elif self.ended is not None:
                 return None
@@ -247,7 +251,7 @@ class SessionSocket(asyncio.BufferedProtocol):
         self._size -= size + OVERHEAD
         self.messages_received += 1
         self.bytes_received += size
-        if self._raw:
+        if self._raw and not self._resting:
             self._parse()
         return message
 
@@ -289,7 +293,7 @@ class SessionSocket(asyncio.BufferedProtocol):
             self._read_answer(data)
         elif self.ended is None:
             self._raw += data
-            if self.opened:
+            if self.opened and not self._resting:
                 self._parse()
             if len(self._raw) > HIGH_WATER and not self._paused:
                 self._paused = True
@@ -338,7 +342,14 @@ class SessionSocket(asyncio.BufferedProtocol):
     def _parse(self) -> None:
         """As much as is wanted now."""
         raw, protocol = self._raw, self._protocol
+        frames = 0
         while raw and self._size < HIGH_WATER and self.ended is None:
+            if frames > MANY:
+                # Of messages the next is asked for when this one is taken.
+                if not self._messages:
+                    self._resting = True
+                    self.loop.call_soon(self._parse_on)
+                return
             if len(raw) <= SLICE:
                 data = bytes(raw)
                 raw.clear()
@@ -346,7 +357,9 @@ class SessionSocket(asyncio.BufferedProtocol):
                 data = bytes(raw[:SLICE])
                 del raw[:SLICE]
             protocol.receive_data(data)
-            for event in protocol.events_received():
+            events = protocol.events_received()
+            frames += len(events)
+            for event in events:
                 self._take(cast(Frame, event))
             if protocol.parser_exc is not None and self.ended is None:
                 self._violated(protocol.parser_exc)
@@ -360,6 +373,11 @@ class SessionSocket(asyncio.BufferedProtocol):
             elif self._paused:
                 self._paused = False
                 self._transport.resume_reading()
+
+    def _parse_on(self) -> None:
+        self._resting = False
+        self._parse()
+        self._changed()
 
     def _take(self, frame: Frame) -> None:
         opcode = frame.opcode
