@@ -20,6 +20,8 @@ SOCKETS = 2000
 BATCH = 50
 """Opened at once: more would have to wait for a place in a queue of the kernel."""
 DESCRIPTORS = 2 * SOCKETS + 500
+SECONDS = 90
+"""Before a silent server fails it: all of them at once are some seconds of work."""
 MOST = 100
 """KiB for each in the server's process, of which a third is uvicorn's own share."""
 
@@ -61,6 +63,7 @@ def opened(site: Site, count: int) -> list[Wire]:
     """So many more sockets."""
     made = [site.open("GET", "/ws", frames.upgrade()) for _ in range(count)]
     for client in made:
+        client.sock.settimeout(SECONDS)
         assert client.head().status == 101
     return made
 
@@ -85,4 +88,4 @@ def test_two_thousand_sockets_are_open_at_once(portal: Portal) -> None:
             client.send(frames.closing(1000, masked=True))
         for client in clients:
             assert frames.take(client).code == 1000
-        assert site.idle(within=30)
+        assert site.idle(within=SECONDS)
