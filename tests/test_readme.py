@@ -17,9 +17,10 @@ import httpx
 import pytest
 from django.conf import settings
 
-from session_proxy_middleware import SessionProxy
+from session_proxy_middleware import SessionProxy, WebSockets
 from session_proxy_middleware.admin.openapi import OPERATIONS
 from session_proxy_middleware.admin.operation import Operation
+from session_proxy_middleware.rules import handshake
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -184,6 +185,24 @@ def test_the_table_of_the_admin_api_has_every_operation(operation: Operation) ->
 @pytest.mark.parametrize("option", inspect.signature(SessionProxy).parameters)
 def test_the_table_of_options_has_every_option(option: str) -> None:
     assert f"| `{option}` |" in README
+
+
+@pytest.mark.parametrize("option", inspect.signature(WebSockets).parameters)
+def test_the_section_on_websockets_has_every_option_and_its_default(
+    option: str,
+) -> None:
+    namespace = run("WebSocket options")
+    assert f"        {option}=" in dict(BLOCKS)["WebSocket options"]
+    [row] = re.findall(r"^\| `websockets` \| (.+) \|.+\|$", README, re.M)
+    default = getattr(WebSockets(), option)
+    shown = "16 MiB" if default == 16 * 1024 * 1024 else repr(default)
+    assert f"{option}={shown}" in row
+    assert isinstance(namespace["proxy"].websockets, WebSockets)
+
+
+def test_the_page_in_it_says_its_key_as_the_proxy_takes_it() -> None:
+    [block] = re.findall(r"```js\n(.*?)```", README, re.S)
+    assert f'"{handshake.BEARER.decode()}" + key]' in block
 
 
 @pytest.fixture

@@ -36,20 +36,24 @@ SCRIPT = [str(Path(sys.executable).with_name("session-proxy")), "demo"]
 
 
 @pytest.mark.parametrize(
-    "command", [SCRIPT, [*COMMAND, "--wsgi"]], ids=["asgi", "wsgi"]
+    ("command", "wsgi"),
+    [(SCRIPT, False), ([*COMMAND, "--wsgi"], True)],
+    ids=["asgi", "wsgi"],
 )
-def test_every_call_comes_back_as_expected(command: list[str]) -> None:
+def test_every_call_comes_back_as_expected(command: list[str], wsgi: bool) -> None:
     done = subprocess.run(
         [*command, "--check"], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     rows = [row.groupdict() for row in ROW.finditer(done.stdout)]
-    expected = calls(BOTS)
+    expected = calls(BOTS, wsgi=wsgi)
     assert [(row["name"], row["status"], row["who"]) for row in rows] == [
         (call.name, str(call.status), call.answered_by) for call in expected
     ]
     assert {row["verdict"] for row in rows} == {"OK"}
     assert all(row["expected"] == row["status"] for row in rows)
+    sockets = [row["status"] for row in rows if "WebSocket" in row["name"]]
+    assert sockets == (["501"] if wsgi else ["101"])
     assert done.stdout.endswith(
         f"\n{len(expected)} of {len(expected)} calls came back as expected.\n"
     )
@@ -122,6 +126,25 @@ def attempted(answer: bytes, call: Call) -> str | None:
 )
 def test_an_answer_that_differs_is_a_fault(answer: bytes, fault: str) -> None:
     [call] = [call for call in calls(BOTS) if call.name == "JSON from a session"]
+    found = attempted(answer, call)
+    assert found is not None and found.startswith(fault)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (b"", "ConnectionError: "),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "ConnectionError: "),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "status 200, not 101"),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\nX-Session-Proxy-Error: unauthenticated\r\n"
+            b"Content-Length: 2\r\n\r\n{}",
+            "status 401, not 101",
+        ),
+    ],
+)
+def test_a_websocket_that_is_not_opened_is_a_fault(answer: bytes, fault: str) -> None:
+    [call] = [call for call in calls(BOTS) if call.says is not None]
     found = attempted(answer, call)
     assert found is not None and found.startswith(fault)
 

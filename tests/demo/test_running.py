@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
@@ -37,6 +38,24 @@ def test_each_printed_line_gets_the_answer_printed_above_it(
     assert len(lines) == demo.output.count("curl ") > 20
     for line in lines:
         assert perform(line.line) == (line.status, line.answered_by), line.name
+
+
+def test_the_printed_line_for_a_websocket_prints_what_comes_back(
+    tmp_path: Path,
+) -> None:
+    with Demo(tmp_path, "--port", "0") as demo:
+        output = demo.until(READY)
+        said = "# a WebSocket chat: 101 by bot-1\n"
+        line = output.partition(said)[2].partition("\n")[0]
+        done = subprocess.run(
+            ["sh", "-c", line], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {"heard": "Hello", "messages": 1}
+        shown = demo.until("bot-1/ws")
+        assert re.search(
+            r"portal \| \S+  101  bot-1 .*  WEBSOCKET bot-1/ws$", shown, re.M
+        )
 
 
 def test_each_request_is_shown_as_it_passes(demo: Demo) -> None:

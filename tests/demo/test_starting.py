@@ -40,7 +40,7 @@ def only_the_package(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("arguments", "missing", "extra"),
     [
-        (["demo"], "fastapi, uvicorn", "demo"),
+        (["demo"], "fastapi, uvicorn, websockets", "demo"),
         (
             ["demo", "--check", "--wsgi"],
             "fastapi, uvicorn, flask, gunicorn",

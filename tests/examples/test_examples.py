@@ -19,6 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+from websockets.sync.server import Server, ServerConnection, serve
+from websockets.typing import Subprotocol
+
+from ..browser.chromium import chromium
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = ["django_asgi", "django_wsgi", "fastapi_app", "flask_app"]
@@ -122,6 +128,26 @@ def upstream() -> Iterator[str]:
         thread.join()
 
 
+@pytest.fixture(scope="module")
+def talker() -> Iterator[str]:
+    """Where a session listens that has a WebSocket and says what it hears."""
+
+    def talk(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        assert "Authorization" not in socket.request.headers
+        assert "Sec-WebSocket-Protocol" not in socket.request.headers
+        for heard in socket:
+            socket.send(f"{socket.request.path} heard {heard!s}")
+
+    server: Server
+    with serve(talk, "127.0.0.1", 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_key_printed_at_start_opens_the_session_and_no_other_does(
     name: str, tmp_path: Path, upstream: str
@@ -149,3 +175,34 @@ def test_a_key_from_the_environment_is_taken_and_never_printed(
         assert example.get(f"{SESSION}/status", KEY)[0] == 200
         assert example.get(f"{SESSION}/status", f"{KEY}x")[0] == 401
         assert KEY not in example.log.read_text()
+
+
+def test_the_chat_opens_with_the_key_as_a_subprotocol_and_with_no_other(
+    tmp_path: Path, talker: str
+) -> None:
+    environment = {"SESSION_UPSTREAM": talker, "SESSION_KEY": KEY}
+    with serving("fastapi_app", tmp_path, environment) as example:
+        url = f"ws://127.0.0.1:{example.port}{SESSION}/ws"
+        ours = Subprotocol(f"session-proxy.bearer.{KEY}")
+        with connect(url, subprotocols=[ours], proxy=None) as client:
+            client.send("Hello")
+            assert client.recv(20) == "/ws heard Hello"
+        for offered in (None, [Subprotocol(f"{ours}x")]):
+            with pytest.raises(InvalidStatus) as refused:
+                connect(url, subprotocols=offered, proxy=None)
+            assert refused.value.response.status_code == 401
+
+
+def test_the_page_of_the_chat_talks_in_a_browser(tmp_path: Path, talker: str) -> None:
+    environment = {"SESSION_UPSTREAM": talker, "SESSION_KEY": KEY}
+    with chromium() as browser, serving("fastapi_app", tmp_path, environment) as site:
+        browser.open(f"http://127.0.0.1:{site.port}/chat")
+        shown = browser.run(
+            f"opening.elements.key.value = {KEY!r}; opening.requestSubmit();"
+            "return new Promise((done) => {"
+            " socket.addEventListener('message', () => done(log.textContent));"
+            " socket.addEventListener('close', () => done(log.textContent));"
+            " socket.addEventListener('open', () => {"
+            " saying.elements.text.value = 'Hello'; saying.requestSubmit() }) })"
+        )
+        assert shown == "/ws heard Hello\n"

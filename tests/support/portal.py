@@ -146,6 +146,7 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             limits=Limits(per_session=None, total=None),
             cookies="forward",
         ),
+        "many": proxy("/many", limits=Limits(per_session=None), timeouts=Timeouts()),
         "open": proxy("/open", cookies="forward", isolation="off"),
         "nocookies": proxy("/nocookies", cookies="drop"),
         "cors": proxy("/cors", cors=CORS(allow_origins=["https://app.example"])),

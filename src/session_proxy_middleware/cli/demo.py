@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
     )
     parser.description = (
         "Starts a portal behind the middleware and two sessions, prints a key "
-        "and curl lines to try, and shows each request. Ctrl-C ends it."
+        "and lines for a shell to try, and shows each request. Ctrl-C ends it."
     )
     parser.add_argument(
         "--check",
@@ -42,8 +42,8 @@ def add(commands: Any) -> None:
 def _demo(options: argparse.Namespace) -> int:
     if sys.platform == "win32":
         raise ConfigError("demo needs Linux or macOS (on Windows: WSL)")
-    wsgi = ("flask", "gunicorn") if options.wsgi else ()
-    needs("demo", "fastapi", "uvicorn", *wsgi, extra="demo")
+    more = ("flask", "gunicorn") if options.wsgi else ("websockets",)
+    needs("demo", "fastapi", "uvicorn", *more, extra="demo")
     from ..demo.children import DemoError
     from ..demo.run import run
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import FastAPI, Header, HTTPException, Request, Response
+from fastapi import FastAPI, Header, HTTPException, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 
 app = FastAPI(title="A bot")
@@ -74,6 +74,15 @@ async def candidates(found: dict[str, Any]) -> dict[str, str]:
     if found["pc_id"] not in peers:
         raise HTTPException(404, "Peer connection not found")
     return {"status": "success"}
+
+
+@app.websocket("/ws")
+async def chat(socket: WebSocket) -> None:
+    """A conversation, for as long as the WebSocket is open."""
+    await socket.accept()
+    async for text in socket.iter_text():
+        conversation.append({"role": "user", "content": text})
+        await socket.send_json({"heard": text, "messages": len(conversation)})
 
 
 @app.get("/events")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from . import chat
 from .settings import ADMIN, ANSWERED_BY
 
 PIECE = 65_536
@@ -67,7 +68,11 @@ class Call:
     to: Literal["portal", "admin"] = "portal"
     path: str
     key: Literal["public", "admin", "wrong", "none"] = "public"
+    fields: dict[str, str] = field(default_factory=dict)
+    """Header fields beside those that follow from the rest."""
     json: object = None
+    says: str | None = None
+    """Text for a WebSocket; the body of the answer is what comes back."""
     uploads: int | None = None
     """Bytes to send without saying how many."""
     status: int = 200
@@ -83,7 +88,7 @@ class Call:
             "admin": endpoints.admin_key,
             "wrong": "pk_wrong",
         }
-        headers = {}
+        headers = dict(self.fields)
         if self.key in keys:
             headers["Authorization"] = f"Bearer {keys[self.key]}"
         if self.json is not None:
@@ -94,6 +99,10 @@ class Call:
         """Where it goes."""
         return endpoints.portal if self.to == "portal" else endpoints.admin
 
+    def url(self, endpoints: Endpoints) -> str:
+        """The whole of it."""
+        return f"http://127.0.0.1:{self.port(endpoints)}{self.path}"
+
     def body(self) -> bytes | Iterator[bytes] | None:
         """The body; an iterator for one that is sent in chunks."""
         if self.uploads is not None:
@@ -102,6 +111,8 @@ class Call:
 
     def command(self, endpoints: Endpoints) -> str:
         """The same call as a line for the shell."""
+        if self.says is not None:
+            return chat.command(self.url(endpoints), self.headers(endpoints), self.says)
         words = ["curl", *self.curl]
         if self.method not in ("GET", "HEAD"):
             words += ["-X", self.method]
@@ -109,8 +120,7 @@ class Call:
             words += ["-H", f"{name}: {value}"]
         if self.json is not None:
             words += ["-d", json.dumps(self.json)]
-        url = f"http://127.0.0.1:{self.port(endpoints)}{self.path}"
-        line = shlex.join([*words, url])
+        line = shlex.join([*words, self.url(endpoints)])
         if self.uploads is not None:
             line = f"head -c {self.uploads} /dev/zero | {line}"
         return line

@@ -1,6 +1,6 @@
 """The calls of the demo: what is asked, and what must come back.
 
-One list serves both, the `curl` lines that are printed and the calls of `--check`.
+One list serves both, the lines for a shell that are printed and the calls of `--check`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,23 @@ UPLOADED = 3 * MIB
 DOWNLOADED = 4 * MIB
 EVENTS = 5
 
+# RFC 6455 §1.3; the key is the one of its example.
+UPGRADE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 
-def calls(bots: tuple[Bot, ...]) -> list[Call]:
+
+def calls(bots: tuple[Bot, ...], *, wsgi: bool = False) -> list[Call]:
     """Everything the demo shows, in the order in which it works."""
-    return [*_answered(*bots), *_administered(bots[0]), *_refused(bots[0])]
+    first, second = bots
+    answered = _answered(first, second, wsgi)
+    return [*answered, *_administered(first), *_refused(first, wsgi)]
 
 
-def _answered(first: Bot, second: Bot) -> Iterator[Call]:
+def _answered(first: Bot, second: Bot, wsgi: bool) -> Iterator[Call]:
     def ask(name: str, path: str, **more: object) -> Call:
         values = {"path": _at(first, path), "answered_by": first.name, **more}
         return Call(name=name, **values)  # type: ignore[arg-type]
@@ -94,6 +104,14 @@ def _answered(first: Bot, second: Bot) -> Iterator[Call]:
         verify=_says(received=UPLOADED),
         curl=("-i", "-T", "-"),
     )
+    if not wsgi:
+        yield ask(
+            "a WebSocket chat",
+            "/ws",
+            says="Hello",
+            status=101,
+            verify=_says(heard="Hello"),
+        )
     yield Call(
         name="the other session",
         path=_at(second, "/status"),
@@ -149,7 +167,7 @@ def _administered(bot: Bot) -> Iterator[Call]:
     )
 
 
-def _refused(bot: Bot) -> Iterator[Call]:
+def _refused(bot: Bot, wsgi: bool) -> Iterator[Call]:
     def refuse(name: str, status: int, code: str, path: str, **more: object) -> Call:
         values = {"path": path, "verify": _code(code), **more}
         return Call(name=name, status=status, answered_by="proxy", **values)  # type: ignore[arg-type]
@@ -175,6 +193,9 @@ def _refused(bot: Bot) -> Iterator[Call]:
         curl=("-i", "--path-as-is"),
     )
     yield refuse("a method not allowed", 405, "405", status, method="TRACE")
+    if wsgi:
+        socket = _at(bot, "/ws")
+        yield refuse("a WebSocket", 501, "SP-501-WEBSOCKET", socket, fields=UPGRADE)
 
 
 def _at(bot: Bot, path: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..table import Table
+from . import chat
 from .call import Answer, Call, Endpoints, Fault
 
 CALL_SECONDS = 10.0
@@ -69,6 +70,11 @@ def attempt(call: Call, endpoints: Endpoints) -> Outcome:
 
 
 def _ask(call: Call, endpoints: Endpoints) -> Answer:
+    if call.says is not None:
+        status, headers, body = chat.converse(
+            call.url(endpoints), call.headers(endpoints), call.says
+        )
+        return Answer(status=status, headers=headers, pieces=[(time.time(), body)])
     connection = http.client.HTTPConnection(
         "127.0.0.1", call.port(endpoints), timeout=CALL_SECONDS
     )

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 
+from .call import Call
 from .calls import calls
 from .check import check
 from .children import Child
@@ -20,7 +21,8 @@ def run(*, wsgi: bool, checking: bool, port: int | None) -> int:
     """
     try:
         with stage(wsgi=wsgi, port=port, say=say) as scene:
-            return _check(scene) if checking else _serve(scene)
+            asked = calls(scene.bots, wsgi=wsgi)
+            return _check(scene, asked) if checking else _serve(scene, asked)
     except KeyboardInterrupt:
         # The way to end the demo; a check that was broken off is another matter.
         return 130 if checking else 0
@@ -32,13 +34,9 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _check(scene: Stage) -> int:
+def _check(scene: Stage, asked: list[Call]) -> int:
     say("")
-    good = check(
-        calls(scene.bots),
-        scene.endpoints,
-        say=say,
-    )
+    good = check(asked, scene.endpoints, say=say)
     # What goes wrong after the last byte of an answer shows here alone.
     upset = [child.name for child in scene.children if child.printed("Traceback ")]
     if good and not upset:
@@ -51,8 +49,8 @@ def _check(scene: Stage) -> int:
     return 1
 
 
-def _serve(scene: Stage) -> int:
-    _introduce(scene)
+def _serve(scene: Stage, asked: list[Call]) -> int:
+    _introduce(scene, asked)
     for child in scene.children:
         _follow(child)
     running = scene.children
@@ -64,11 +62,11 @@ def _serve(scene: Stage) -> int:
     return 1
 
 
-def _introduce(scene: Stage) -> None:
+def _introduce(scene: Stage, asked: list[Call]) -> None:
     say("")
     say(f"The key: {scene.endpoints.secret}")
     say(f"The admin key, for {scene.admin.url} alone: {scene.endpoints.admin_key}")
-    for call in calls(scene.bots):
+    for call in asked:
         say("")
         say(f"# {call.name}: {call.status} by {call.answered_by}")
         say(call.command(scene.endpoints))

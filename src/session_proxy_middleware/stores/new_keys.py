@@ -12,7 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import METHODS, ConfigError, SecretTaken
 from ..models import SHORTEST_SECRET, Key, Principal
+from ..rules import handshake
 from ..rules.credential import digest
+
+GRANTED = (*METHODS, handshake.METHOD)
+"""What a key's `methods` may hold."""
 
 ENOUGH = 32
 """Characters from which on nothing is said about it."""
@@ -154,8 +158,8 @@ def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
     if values is None:
         return None
     found = frozenset(each.upper() for each in _texts("methods", values))
-    if unknown := found - set(METHODS):
+    if unknown := found - set(GRANTED):
         raise ConfigError(
-            f"methods must be among {', '.join(METHODS)}, not {sorted(unknown)}"
+            f"methods must be among {', '.join(GRANTED)}, not {sorted(unknown)}"
         )
     return found

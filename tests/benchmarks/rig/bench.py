@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from ..servers import wire
-from . import catalogue, nginx, transfer
+from . import catalogue, echo, nginx, transfer
 from .catalogue import Candidate
 from .processes import Server, ServerError, free_port, start
 
@@ -90,15 +90,13 @@ class Bench:
     @contextmanager
     def sink_upstream(self) -> Iterator[int]:
         """The sink for uploads and source of events; gives its port."""
-        port, folder = free_port(), self._new_folder()
-        command = [
-            sys.executable,
-            "-m",
-            "tests.benchmarks.servers.upstream",
-            wire.host(0),
-            str(port),
-        ]
-        with self._upstream("sink upstream", command, port, folder):
+        with self._python_upstream("upstream") as port:
+            yield port
+
+    @contextmanager
+    def echo_upstream(self) -> Iterator[int]:
+        """The other end of WebSockets; gives its port."""
+        with self._python_upstream("echo") as port:
             yield port
 
     @contextmanager
@@ -155,6 +153,14 @@ class Bench:
         )
 
     @contextmanager
+    def _python_upstream(self, module: str) -> Iterator[int]:
+        port, folder = free_port(), self._new_folder()
+        name = f"{wire.__name__.rpartition('.')[0]}.{module}"
+        command = [sys.executable, "-m", name, wire.host(0), str(port)]
+        with self._upstream(f"{module} upstream", command, port, folder):
+            yield port
+
+    @contextmanager
     def _upstream(
         self, name: str, command: Sequence[str], port: int, folder: Path
     ) -> Iterator[None]:
@@ -186,6 +192,9 @@ def _checked(row: Row, server: Server | None, tail: str) -> Server | None:
     path = wire.path(0, tail)
     try:
         server.wait(address="127.0.0.1", seconds=START_SECONDS)
+        if tail == wire.SOCKET:
+            with echo.Clients(server, path, 1):
+                return server
         if tail == wire.UPLOAD:
             probe = bytes(3000)
             body, expected = transfer.fetch(server, path=path, body=probe), b"3000"

@@ -53,10 +53,13 @@ UNDERNEATH: Final = (
     "flask",
     "httpcore",
     "httptools",
+    "httpx-ws",
     "sniffio",
     "starlette",
     "urllib3",
     "uvloop",
+    "websockets",
+    "wsproto",
 )
 
 

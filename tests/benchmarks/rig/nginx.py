@@ -81,6 +81,11 @@ def proxy(*, folder: Path, port: int, upstream_port: int) -> Path:
             proxy_buffering off;
             proxy_pass http://sessions;
         }}
+        location ~ /{wire.SOCKET}$ {{
+            proxy_set_header Upgrade $http_upgrade;
+            proxy_set_header Connection upgrade;
+            proxy_pass http://sessions;
+        }}
     }}""",
     )
 

@@ -57,10 +57,24 @@ _COLUMNS: Final[dict[str, tuple[Column, ...]]] = {
         ("KiB/stream", "kib", ",.1f"),
         ("the 2nd time", "again", ",.1f"),
     ),
+    "websocket": (
+        ("round trips/s", "rate", ",.0f"),
+        ("CPU us", f"cpu@{HEADLINE}", ",.1f"),
+        ("p99 ms", "p99", ",.2f"),
+    ),
+    "sockets": (
+        ("KiB/socket", "kib", ",.1f"),
+        ("the 2nd time", "again", ",.1f"),
+        ("CPU us to open", "cpu", ",.0f"),
+    ),
 }
 #: Shown by the highest of their rounds; all else by the median.
 _HIGHEST: Final = frozenset({"growth"})
-_BARE: Final = {"asgi": "bare-uvicorn", "wsgi": "bare-gunicorn"}
+_BARE: Final = {
+    "asgi": "bare-uvicorn",
+    "wsgi": "bare-gunicorn",
+    "websocket": "bare-uvicorn",
+}
 
 
 def machine(settings: Settings) -> Iterator[str]:

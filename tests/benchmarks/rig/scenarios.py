@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ..servers import wire
-from . import catalogue, events, hung, transfer, wrk
+from . import catalogue, events, hung, sockets, transfer, wrk
 from .bench import Bench, Row
-from .processes import KIB, Server, ServerError
+from .processes import KIB, Server
+from .turns import Started, blamed, turns
 
 CONNECTIONS: Final = (1, 32, 256)
 #: The number of connections that verdicts are given at.
@@ -27,7 +27,6 @@ WARMING_SECONDS: Final = 1
 CONNECTING_SECONDS: Final = 2
 
 Run = Callable[[Bench], list[Row]]
-Started = list[tuple[Row, Server | None]]
 
 
 def small_get(kind: str) -> Run:
@@ -75,8 +74,8 @@ def sessions(bench: Bench) -> list[Row]:
             candidates, upstream_port=port, tail=wire.CHAT, sessions=SESSIONS
         ) as started,
     ):
-        for turn, row, server in _turns(bench, started):
-            with _blamed(row, server):
+        for turn, row, server in turns(bench, started):
+            with blamed(row, server):
                 bench.progress(f"{turn}: 1 session")
                 alone = _warm_and_driven(bench, server, one)
                 _record(row, alone, "one")
@@ -104,8 +103,8 @@ def bulkhead(bench: Bench) -> list[Row]:
             candidates, upstream_port=port, tail=wire.CHAT, sessions=HEALTHY + 1
         ) as started,
     ):
-        for turn, row, server in _turns(bench, started):
-            with _blamed(row, server):
+        for turn, row, server in turns(bench, started):
+            with blamed(row, server):
                 bench.progress(f"{turn}: {HEALTHY} sessions")
                 alone = _warm_and_driven(bench, server, paths)
                 _record(row, alone, "alone")
@@ -155,8 +154,8 @@ def event_streams(bench: Bench) -> list[Row]:
         bench.serving(candidates, upstream_port=port, tail=wire.EVENTS) as started,
     ):
         idle: dict[str, int] = {}
-        for turn, row, server in _turns(bench, started, at_most=2):
-            with _blamed(row, server):
+        for turn, row, server in turns(bench, started, at_most=2):
+            with blamed(row, server):
                 bench.progress(f"{turn}: {STREAMS} streams")
                 if row.candidate not in idle:
                     few = events.stream(
@@ -188,7 +187,7 @@ def _requests(
     for row, server in started:
         if server is not None:
             bench.progress(f"warming {row.candidate}")
-            with _blamed(row, server):
+            with blamed(row, server):
                 wrk.drive(
                     server,
                     paths=paths,
@@ -196,8 +195,8 @@ def _requests(
                     seconds=WARMING_SECONDS,
                     body_bytes=body_bytes,
                 )
-    for turn, row, server in _turns(bench, started):
-        with _blamed(row, server):
+    for turn, row, server in turns(bench, started):
+        with blamed(row, server):
             for count in connections:
                 bench.progress(f"{turn}: {count} connections")
                 load = wrk.drive(
@@ -225,8 +224,8 @@ def _transfers(
     bench: Bench, started: Started, carry: Callable[..., float], tail: str
 ) -> list[Row]:
     path = wire.path(0, tail)
-    for turn, row, server in _turns(bench, started):
-        with _blamed(row, server):
+    for turn, row, server in turns(bench, started):
+        with blamed(row, server):
             bench.progress(f"{turn}: {tail} of {wire.BLOB_BYTES // MIB} MiB")
             server.reset_peak()
             before, cpu = server.rss(), server.cpu_seconds()
@@ -248,26 +247,6 @@ def _record(row: Row, load: wrk.Load, label: str) -> None:
     row.add(f"p99@{label}", load.p99_ms)
     if load.faults:
         row.note(f"at {label}: {load.faults}")
-
-
-def _turns(
-    bench: Bench, started: Started, *, at_most: int | None = None
-) -> Iterator[tuple[str, Row, Server]]:
-    """Every candidate that still stands, in turn, as often as there are rounds."""
-    rounds = min(bench.settings.rounds, at_most or bench.settings.rounds)
-    for number in range(rounds):
-        for row, server in started:
-            if server is not None and not row.failure:
-                yield f"round {number + 1}/{rounds}, {row.candidate}", row, server
-
-
-@contextmanager
-def _blamed(row: Row, server: Server) -> Iterator[None]:
-    """What goes wrong with one candidate ends that candidate's part alone."""
-    try:
-        yield
-    except (OSError, ServerError) as error:
-        row.failure = str(server.failed(str(error)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,4 +276,6 @@ SCENARIOS: Final = {
     "download": Scenario(download, frozenset({*_ASGI, *_WSGI})),
     "upload": Scenario(upload, frozenset({*_ASGI, *_WSGI})),
     "events": Scenario(event_streams, frozenset({*_ASGI, "asgiproxy"})),
+    "websocket": Scenario(sockets.echoes, frozenset({*_ASGI, "fastapi-proxy-lib"})),
+    "sockets": Scenario(sockets.many, frozenset(_ASGI)),
 }

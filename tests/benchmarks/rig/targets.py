@@ -112,6 +112,13 @@ def _events(rows: list[Row]) -> Iterator[Verdict]:
     yield Verdict(claim, ratio(rows, "cpu", ASGI, "nginx"), at_most=2.0)
 
 
+def _websocket(rows: list[Row]) -> Iterator[Verdict]:
+    theirs = "fastapi-proxy-lib"
+    claim = f"WebSocket echo: {ASGI} CPU/round trip to {theirs}'s"
+    found = ratio(rows, f"cpu@{HEADLINE}", ASGI, theirs)
+    yield Verdict(claim, found, at_most=0.5)
+
+
 def _cpu(rows: list[Row], load: str, ours: str, theirs: str, at_most: float) -> Verdict:
     ratios = _by_connections(rows, "cpu", ours, theirs)
     claim = f"{load}: {ours} CPU/request to {theirs}'s"
@@ -158,4 +165,5 @@ _JUDGES: Final[dict[str, Callable[[list[Row]], Iterator[Verdict]]]] = {
     "download": _download,
     "upload": _upload,
     "events": _events,
+    "websocket": _websocket,
 }

@@ -21,6 +21,8 @@ JSON_HEADERS = [
 
 async def app(scope: Message, receive: Receive, send: Send) -> None:
     """Answer by the last segment of the path; anything else is the small JSON."""
+    if scope["type"] == "websocket":
+        return await _socket(receive, send)
     if scope["type"] != "http":
         return await _lifespan(receive, send)
     tail = scope["path"].rpartition("/")[2]
@@ -55,6 +57,13 @@ async def _events(scope: Message, receive: Receive, send: Send) -> None:
         body = {"type": "http.response.body", "body": wire.EVENT, "more_body": True}
         await send(body)
         await asyncio.sleep(1 / wire.EVENTS_PER_SECOND)
+
+
+async def _socket(receive: Receive, send: Send) -> None:
+    await receive()
+    await send({"type": "websocket.accept"})
+    while (message := await receive())["type"] == "websocket.receive":
+        await send({"type": "websocket.send", "text": message["text"]})
 
 
 async def _departure(receive: Receive) -> None:

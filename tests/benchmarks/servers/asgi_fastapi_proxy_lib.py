@@ -1,14 +1,25 @@
-"""fastapi-proxy-lib, with a client without limits."""
+"""fastapi-proxy-lib for both protocols, with a client without limits."""
 
 from __future__ import annotations
 
 import httpx
-from fastapi_proxy_lib.fastapi.app import reverse_http_app
+from fastapi import FastAPI
+from fastapi_proxy_lib.core.http import ReverseHttpProxy
+from fastapi_proxy_lib.core.websocket import ReverseWebSocketProxy
+from fastapi_proxy_lib.fastapi.router import RouterHelper
 
 from . import wire
 
 UNLIMITED = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+URL = f"{wire.origin()}/"
 
-app = reverse_http_app(
-    httpx.AsyncClient(limits=UNLIMITED, timeout=60.0), base_url=f"{wire.origin()}/"
+client = httpx.AsyncClient(limits=UNLIMITED, timeout=60.0)
+proxies = (
+    ReverseHttpProxy(client, base_url=URL),
+    ReverseWebSocketProxy(client, base_url=URL.replace("http", "ws", 1)),
 )
+
+helper = RouterHelper()
+app = FastAPI(lifespan=helper.get_lifespan())
+for proxy in proxies:
+    app.include_router(helper.register_router(proxy))

@@ -25,6 +25,7 @@ CHAT: Final = "chat"
 BLOB: Final = "blob"
 EVENTS: Final = "events"
 UPLOAD: Final = "upload"
+SOCKET: Final = "ws"
 
 #: What a browser or an SDK sends, `Host` aside; the same for every candidate.
 HEADERS: Final = (
