@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import METHODS, ConfigError
+from ..errors import METHODS, WEBSOCKET, ConfigError
 from ..interfaces import Backend
 from ..models import Key, Principal
 from ..rules import life
@@ -288,8 +288,9 @@ def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
     if values is None:
         return None
     found = frozenset(each.upper() for each in _texts("methods", values))
-    if unknown := found - set(METHODS):
+    allowed = (*METHODS, WEBSOCKET)
+    if unknown := found - set(allowed):
         raise ConfigError(
-            f"methods must be among {', '.join(METHODS)}, not {sorted(unknown)}"
+            f"methods must be among {', '.join(allowed)}, not {sorted(unknown)}"
         )
     return found
