@@ -15,13 +15,16 @@ from tests.stores.conftest import Face, hashed
 
 
 def test_a_key_is_found_by_its_hash_until_it_is_revoked(store: Face) -> None:
-    key = store.keys.create(services=["bot"], methods=["get"], paths=["/status"])
+    key = store.keys.create(
+        services=["bot"], methods=["get", "websocket"], paths=["/status"]
+    )
     found = store.keys.lookup(hashed(key))
     assert found.secret is None
     assert found.created_at == pytest.approx(time.time(), abs=5)
     principal = found.principal
     assert (principal.id, principal.services) == (key.id, ("bot",))
-    assert (principal.methods, principal.paths) == (frozenset({"GET"}), ("/status",))
+    assert principal.methods == {"GET", "WEBSOCKET"}
+    assert principal.paths == ("/status",)
     assert store.keys.lookup(digest(b"pk_other")) is None
     assert store.keys.revoke("unknown") is False
     assert store.keys.revoke(key.id) is True

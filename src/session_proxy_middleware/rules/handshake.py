@@ -17,10 +17,6 @@ from . import forwarding, isolation
 from .forwarding import HeaderPolicy
 from .headers import RequestFields
 
-METHOD = "WEBSOCKET"
-"""What a WebSocket has for a method: a key that is restricted to methods must name it.
-A GET that becomes a shell is no GET (Kubernetes' `nodes/proxy`)."""
-
 MARK = b"session-proxy"
 BEARER = MARK + b".bearer."
 """Before a key, among the subprotocols: browsers can set no header field."""

@@ -10,12 +10,11 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from ..errors import METHODS, ConfigError, SecretTaken
+from ..errors import METHODS, WEBSOCKET, ConfigError, SecretTaken
 from ..models import SHORTEST_SECRET, Key, Principal
-from ..rules import handshake
 from ..rules.credential import digest
 
-GRANTED = (*METHODS, handshake.METHOD)
+GRANTED = (*METHODS, WEBSOCKET)
 """What a key's `methods` may hold."""
 
 ENOUGH = 32
