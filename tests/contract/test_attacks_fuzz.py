@@ -12,7 +12,7 @@ import pytest
 from ..support.servers import Portal, Site, request
 from ..support.strict import check_head, requests
 from ..support.upstream import Conn, Upstream, response
-from ..support.wire import Broken, Fields, Wire, chunked
+from ..support.wire import Broken, Fields, Message, Wire, chunked
 from .conftest import Serve
 from .test_table import UNKNOWN
 
@@ -101,6 +101,8 @@ def fire(portal: Portal, raws: list[bytes]) -> list[int]:
                 head = client.response_head()
                 statuses.append(head.status)
                 assert b"<script>" not in head.raw
+                bug = head.status == 500 and not portal.expected.fails_itself
+                assert not bug and not (head.status == 500 and head.ours), (raw, head)
             except (OSError, Broken, ValueError, IndexError):
                 statuses.append(0)
     return statuses
@@ -110,11 +112,12 @@ def test_ten_thousand_malformed_requests_do_no_harm(
     portal: Portal, upstream: Upstream
 ) -> None:
     """CVE-2024-21536 (http-proxy-middleware): one odd path ended the process. Five
-    thousand to each driver."""
+    thousand to each driver, and some hundreds to each other server."""
+    many = 5000 if portal.whole else 600
     site = portal.mount(upstream, via="wide")
     generator = random.Random(SEED)
     base = seeds(site)
-    raws = [mutated(generator, generator.choice(base)) for _ in range(5000)]
+    raws = [mutated(generator, generator.choice(base)) for _ in range(many)]
     logged = len(portal.log)
     with ThreadPoolExecutor(WORKERS) as pool:
         parts = [raws[at::WORKERS] for at in range(WORKERS)]
@@ -124,7 +127,6 @@ def test_ten_thousand_malformed_requests_do_no_harm(
     print(f"seed {SEED}: {counted}")
     assert site.request().status == 200
     no_trouble(portal, site, logged)
-    assert 500 not in counted, first_error(portal.log[logged:])
     for conn in upstream.connections:
         for each in requests(bytes(conn.received)):
             assert each.all("x-daily-session-id") == [site.id.encode()]
@@ -132,7 +134,7 @@ def test_ten_thousand_malformed_requests_do_no_harm(
             assert not re.match(rb"/+bot[/;?]*$", each.target, re.IGNORECASE)
             assert each.all("authorization") == []
     # Some got through: it is the forwarding that was tried, not only the parser.
-    assert counted.get(200, 0) > 100
+    assert counted.get(200, 0) > many // 50
 
 
 def no_trouble(portal: Portal, site: Site, logged: int) -> None:
@@ -140,6 +142,8 @@ def no_trouble(portal: Portal, site: Site, logged: int) -> None:
     assert portal.alive
     assert site.idle()
     new = portal.log[logged:]
+    if portal.expected.logs is not None:
+        new = portal.expected.logs.sub("", new)
     for trouble in TROUBLE:
         assert trouble not in new, first_error(new)
 
@@ -194,7 +198,7 @@ def test_thousands_of_malformed_responses_do_no_harm(
     """What the client gets is one of the table's answers, or bytes that RFC 9112
     allows; and the request after it gets its own answer."""
     generator = random.Random(SEED)
-    many = 3000
+    many = 1500 if portal.whole else 300
     responses = [(spoiled(generator), generator.random()) for _ in range(many)]
 
     def play(conn: Conn) -> None:
@@ -228,18 +232,23 @@ def test_thousands_of_malformed_responses_do_no_harm(
     counted = {status: statuses.count(status) for status in sorted(set(statuses))}
     print(f"seed {SEED}: {counted}")
     no_trouble(portal, site, logged)
-    assert counted[200] > 100
-    assert counted[502] > 100
+    assert counted[200] > many // 30
+    assert counted[502] > many // 30
 
 
 def asked(site: Site, number: int) -> int:
     """The status of the answer, which is well formed; 0 where none came."""
+    answer: Message | None = None
     with site.portal.connect() as client:
         try:
             client.send(site.raw("GET", f"/{number}"))
-            answer = client.answer()
+            answer = client.response_head()
+            if not site.portal.expected.breaks_off:
+                client.sock.settimeout(0.5)
+            client.body(answer)
         except (OSError, Broken):
-            return 0
+            if answer is None or site.portal.expected.breaks_off:
+                return 0
     check_head(answer.raw)
     if answer.ours:
         assert answer.one("x-session-proxy-error") in SAID, (number, answer)

@@ -18,6 +18,8 @@ from .conftest import Serve
 from .test_endings import silent
 
 CLIENTS = 500
+FEWER = 150
+"""On the servers of which `pytest` alone tries a part."""
 PER_SESSION = 100
 
 
@@ -42,14 +44,15 @@ def test_a_hung_session_at_its_limit_leaves_nineteen_others_alone(
     hung = serve(silent)
     site = portal.mount(hung)
     others = [portal.mount(serve()) for _ in range(19)]
-    clients = [site.open("GET", "/hangs") for _ in range(CLIENTS)]
+    many = CLIENTS if portal.whole else FEWER
+    clients = [site.open("GET", "/hangs") for _ in range(many)]
     hung.connection(PER_SESSION - 1)
-    refused = answered(clients, CLIENTS - PER_SESSION)
-    assert len(refused) == CLIENTS - PER_SESSION
+    refused = answered(clients, many - PER_SESSION)
+    assert len(refused) == many - PER_SESSION
     for client in refused:
         check(client.answer(), contract.TOO_MANY)
     assert site.in_flight() == PER_SESSION
-    for number in range(3):
+    for number in range(3 if portal.whole else 1):
         for other in others:
             assert other.request("GET", f"/{number}").status == 200
             assert other.request("POST", f"/{number}", body=b"{}").status == 200
@@ -57,5 +60,6 @@ def test_a_hung_session_at_its_limit_leaves_nineteen_others_alone(
     assert len(hung.connections) == PER_SESSION
     for client in clients:
         client.close()
-    assert hung.all_gone(2.0)
+    # At once; or, where no departure is seen, when the session has been silent too long.
+    assert hung.all_gone(2.0 if portal.expected.sees_departure else 2 * PATIENCE)
     assert site.idle()

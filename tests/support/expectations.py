@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 WHOLE = ("uvicorn", "gunicorn")
@@ -24,6 +25,8 @@ class Expected:
     - `chunks_for_1_0`: it sends chunks to clients of HTTP/1.0.
     - `fails_itself`: requests that it does not understand get a 500 of its own.
     - `breaks_off`: a response that is truncated breaks the connection off.
+    - `sees_departure`: a client that leaves is seen before anything is written to it.
+    - `logs`: what it writes to its log as if it were a bug.
     - `counts`: a response that is there at once gets a length, whatever framed it.
     - `joins`: what stands between equal request fields in an environ.
     - `mounts`: told the path it is mounted at, it takes requests with that path
@@ -43,11 +46,19 @@ class Expected:
     chunks_for_1_0: bool = False
     fails_itself: bool = False
     breaks_off: bool = True
+    sees_departure: bool = True
+    logs: re.Pattern[str] | None = None
     counts: bool = False
     joins: bytes = b","
     mounts: tuple[str, ...] = ()
     consumed: int = 500
     half_close: bool = False
+
+
+def _traceback(begins: str, ends: str) -> re.Pattern[str]:
+    """One entry of a log with a traceback."""
+    entry = rf"(?m)^{begins}.*\nTraceback(?:(?!^ERROR).*\n)*?^{ends}.*\n"
+    return re.compile(entry)
 
 
 BOTH = ("stripped", "whole")
@@ -68,6 +79,8 @@ EXPECTED = {
         asgi=True,
         server=b"uvicorn",
         drains=True,
+        # It answers a malformed chunk itself and leaves the application to find out.
+        logs=_traceback("ERROR: .*ASGI application", "h11.*state=MUST_CLOSE"),
         hosts=True,
         mounts=("stripped",),
         consumed=408,
@@ -99,9 +112,23 @@ EXPECTED = {
     "gunicorn": _GUNICORN,
     "gunicorn-sync": replace(_GUNICORN, keep_alive=False),
     "gunicorn-gevent": _GUNICORN,
-    "waitress": Expected(asgi=False, server=b"waitress", joins=b", ", mounts=BOTH),
+    "waitress": Expected(
+        asgi=False,
+        server=b"waitress",
+        # Whatever breaks a response off, and a fault of its own when a client leaves.
+        logs=_traceback(
+            "ERROR:waitress:Exception w",
+            "(ConnectionResetError: |AttributeError: 'HTTPRequestParser')",
+        ),
+        joins=b", ",
+        mounts=BOTH,
+    ),
     "cheroot": Expected(
-        asgi=False, server=b"Cheroot", fails_itself=True, half_close=True
+        asgi=False,
+        server=b"Cheroot",
+        fails_itself=True,
+        sees_departure=False,
+        half_close=True,
     ),
     "werkzeug": Expected(
         asgi=False,

@@ -270,6 +270,7 @@ INSTEAD = {
             "test_a_draining_session_finishes_what_runs_and_refuses_what_is_new",
             "test_a_full_proxy_is_overloaded",
             "test_a_place_is_held_until_the_last_byte",
+            "test_a_hung_session_at_its_limit_leaves_nineteen_others_alone",
             "test_a_portal_behind_a_portal_is_no_loop",
             "test_a_session_that_leads_back_to_itself_ends_in_508",
             "test_a_session_is_waited_for_until_it_listens",
