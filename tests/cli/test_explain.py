@@ -262,9 +262,14 @@ def test_people_read_it_as_lines(on_file: Command) -> None:
     assert said.endswith("\noutcome  forwarded\n")
     assert secret not in said
     store.sessions.register("bot", SESSION, UPSTREAM, state="starting")
-    store.close()
     held = on_file("explain", "GET", path(), "--ready-wait", "3", environment=key)
     assert "held     for up to 3 s, until an answer of it says that" in held.out
+    store.sessions.ready("bot", SESSION)
+    store.close()
+    networks = ("--allowed-networks", "10.0.0.0/8")
+    done = on_file("explain", "GET", path(), *networks, environment=key)
+    # What a server would log is said here alone.
+    assert done.err == "" and "in none of allowed_networks" in done.out
     refused = on_file("explain", "GET", path())
     assert refused.status == 1 and refused.err == ""
     assert cells(refused.out)[1:] == [

@@ -176,3 +176,10 @@ def test_a_key_is_good_between_two_moments(here: Command) -> None:
 def test_what_a_terminal_would_obey_is_shown(here: Command) -> None:
     here.ok("keys", "create", "--service", "bot\x1b[2J")
     assert column(here.ok("keys", "list"), "services") == ["bot\\x1b[2J"]
+
+
+def test_what_a_terminal_cannot_show_is_shown_by_its_number(on_file: Command) -> None:
+    on_file.ok("services", "create", "übung")
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    said = on_file.ok("services", "list", environment=ascii_only)
+    assert column(said, "service") == ["\\xfcbung"]

@@ -110,7 +110,7 @@ def test_what_flags_say_reaches_every_worker(on_file: Command) -> None:
         store.close()
         with Gateway(
             on_file,
-            *("--store-file", "url", "--prefix", "", "--reserved-paths", "none"),
+            *("--store-file", "url", "--prefix", "", "--reserved-paths", ""),
             workers=2,
             environment=variables,
         ) as gateway:
