@@ -82,7 +82,7 @@ def test_the_section_on_websockets_has_every_option_and_its_default(
     assert f"        {option}=" in dict(BLOCKS)["WebSocket options"]
     [row] = re.findall(r"^\| `websockets` \| (.+) \|.+\|$", README, re.M)
     default = getattr(WebSockets(), option)
-    shown = "16 MiB" if default == 16 * 1024 * 1024 else repr(default)
+    shown = f"{default:_}" if option == "max_message" else repr(default)
     assert f"{option}={shown}" in row
     assert isinstance(namespace["proxy"].websockets, WebSockets)
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from .asgi_client import Message, Receive, Scope, Send
 from .asgi_relay import Relay
 from .asgi_sockets import Sockets
-from .errors import WebSocketNotInstalled
+from .errors import WEBSOCKET, WebSocketNotInstalled
 from .exchange import FindSession
 from .models import Ending, Headers, Reply, Request, Route, Session
 from .proxy import SessionProxy
-from .rules.handshake import METHOD, Accept
+from .rules.handshake import Accept
 from .tunnel import Connect, Connected, Refused, TunnelStep, tunnel
 from .upstream.loops import PerLoop
 
@@ -142,7 +142,7 @@ def _request(scope: Scope, route: Route) -> Request:
     client = scope.get("client")
     scheme: str = scope.get("scheme", "ws")
     return Request(
-        METHOD,
+        WEBSOCKET,
         route,
         scope.get("query_string") or None,
         _headers(scope),

@@ -18,6 +18,10 @@ from .models import Ending, Field, Headers, Reply
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
 """The seven methods of the contract."""
 
+WEBSOCKET = "WEBSOCKET"
+"""What a WebSocket has for a method: a key that is restricted to methods must name it.
+A GET that becomes a shell is no GET (Kubernetes' `nodes/proxy`)."""
+
 INTERNAL = (
     "Internal server error. Please check logs for more information or contact support."
 )

@@ -85,9 +85,9 @@ class Principal:
     """Who calls, and what they may use.
 
     `services` are names or globs (`*`, `bot-*`); `methods` and `paths` restrict
-    within a session and None means no restriction. A WebSocket's method is
-    `WEBSOCKET`. A path scope `/status` admits `/status` and what lies below it,
-    compared after decoding once.
+    within a session and None means no restriction. Of `methods`, `WEBSOCKET` opens
+    WebSockets, which `GET` does not. A path scope `/status` admits
+    `/status` and what lies below it, compared after decoding once.
 
     Raises:
         ValueError: a scope that is no list of names, or a path that is none.

@@ -163,7 +163,11 @@ class WebSockets:
         shape, example = _CORS_LISTS["allow_origins"]
         value = self.allowed_origins
         if not isinstance(value, list | tuple | set | frozenset) or not all(
-            isinstance(each, str) and each != "*" and re.fullmatch(shape, each)
+            isinstance(each, str)
+            and re.fullmatch(shape, each)
+            # "*" would be all the world; and browsers leave the default port out.
+            and each != "*"
+            and not _DEFAULT_PORT.search(each)
             for each in value
         ):
             raise ConfigError(

@@ -16,6 +16,7 @@ from .errors import (
     ConnectTimeout,
     InternalError,
     ProxyError,
+    WebSocketNotInstalled,
 )
 from .exchange import Step, access_log, admit, find_again, record, report
 from .models import Ending, Headers, Outbound, Principal, Reply, Request, Session
@@ -118,7 +119,8 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
             error = InternalError(repr(raised))
             error.__cause__ = raised
         if error is not None:
-            report(error, request)
+            if not isinstance(error, WebSocketNotInstalled):  # Said once for all.
+                report(error, request)
             last = error.reply(request.id, head=False, strict=proxy.strict)
             status = last.status
         ending = yield last

@@ -109,9 +109,7 @@ def running(cross_origin: str) -> Iterator[Portal]:
     """The portal under uvicorn, on a port of its own."""
     listener = socket.create_server(("127.0.0.1", 0))
     portal = Portal(f"http://127.0.0.1:{listener.getsockname()[1]}", MemoryStore())
-    config = uvicorn.Config(
-        application(portal, cross_origin), ws="none", log_level="warning"
-    )
+    config = uvicorn.Config(application(portal, cross_origin), log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()

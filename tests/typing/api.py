@@ -24,6 +24,7 @@ from session_proxy_middleware import (
     StoreUnavailable,
     Timeouts,
     Unauthenticated,
+    WebSockets,
     open_store,
 )
 from session_proxy_middleware.asgi import SessionProxyMiddleware as ASGIMiddleware
@@ -116,6 +117,12 @@ def proxies() -> list[SessionProxy]:
             allowed_networks=["10.0.0.0/8", "fd00::/8"],
             drain=10,
             caching=Caching(found=2, absent=0, keys=1.5, entries=10),
+            websockets=WebSockets(
+                allowed_origins=["https://app.example"],
+                max_message=1_000_000,
+                ping_interval=None,
+                compression=True,
+            ),
             ready_wait=3,
             ready_path="/readyz",
         ),

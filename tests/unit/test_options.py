@@ -17,6 +17,7 @@ from session_proxy_middleware import (
     MemoryStore,
     SessionProxy,
     Timeouts,
+    WebSockets,
 )
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
 from session_proxy_middleware.upstream.blocking import HTTP11Transport
@@ -206,3 +207,57 @@ def test_request_ids_are_never_the_same() -> None:
     proxy = a_proxy()
     ids = {proxy.new_request_id() for _ in range(1000)}
     assert len(ids) == 1000
+
+
+def test_websockets_have_defaults_and_keep_what_they_are_given() -> None:
+    assert WebSockets() == WebSockets(
+        allowed_origins=(),
+        max_message=16 * 1024 * 1024,
+        ping_interval=20.0,
+        compression=False,
+    )
+    given = WebSockets(allowed_origins=["https://a.example", "http://localhost:5173"])
+    assert given.origins == {b"https://a.example", b"http://localhost:5173"}
+    assert WebSockets(ping_interval=None).ping_interval is None
+    proxy = a_proxy(websockets=given)
+    assert proxy.websockets is given
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://a.example",
+        ["*"],
+        ["null"],
+        ["a.example"],
+        ["https://a.example/"],
+        ["https://A.example"],
+        ["https://a.example:443"],
+        [None],
+        None,
+    ],
+)
+def test_an_origin_that_is_none_is_refused(value: Any) -> None:
+    with pytest.raises(ConfigError, match=r"WebSockets\(allowed_origins=\.\.\.\) must"):
+        WebSockets(allowed_origins=value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("max_message", [0, -1, 1.5, "3", True, None]),
+        ("ping_interval", [0, -1, math.inf, math.nan, "3", True]),
+        ("compression", [None, 1, "deflate"]),
+    ],
+)
+def test_an_option_of_websockets_that_is_wrong_is_named(
+    name: str, values: list[Any]
+) -> None:
+    for value in values:
+        with pytest.raises(ConfigError, match=rf"WebSockets\({name}=\.\.\.\) must be"):
+            WebSockets(**{name: value})
+
+
+def test_websockets_are_their_options_or_nothing() -> None:
+    with pytest.raises(ConfigError, match=r"websockets must be WebSockets\(\.\.\.\)"):
+        a_proxy(websockets={"max_message": 1})

@@ -17,10 +17,6 @@ from . import forwarding, isolation
 from .forwarding import HeaderPolicy
 from .headers import RequestFields
 
-METHOD = "WEBSOCKET"
-"""What a WebSocket has for a method: a key that is restricted to methods must name it.
-A GET that becomes a shell is no GET (Kubernetes' `nodes/proxy`)."""
-
 MARK = b"session-proxy"
 BEARER = MARK + b".bearer."
 """Before a key, among the subprotocols: browsers can set no header field."""
@@ -110,7 +106,7 @@ def check_origin(
     its Authorization field, where no page can put one. Among the subprotocols any
     page can.
     """
-    origins = [value for name, value in request.headers if name == b"origin"]
+    origins = [value for name, value in request.headers if name.lower() == b"origin"]
     if not origins:
         return
     authorization = fields.authorization

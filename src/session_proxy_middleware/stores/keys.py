@@ -17,16 +17,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import METHODS, ConfigError
+from ..errors import METHODS, WEBSOCKET, ConfigError
 from ..interfaces import Backend
 from ..models import Key, Principal
-from ..rules import handshake, life
+from ..rules import life
 from ..rules.credential import digest
 from .sessions import checked_limit
 from .watching import Watchers
-
-GRANTED = (*METHODS, handshake.METHOD)
-"""What a key's `methods` may hold."""
 
 OVERLAP = 86_400.0
 """Seconds that a key is still good after its successor was made."""
@@ -67,10 +64,10 @@ class Keys:
     ) -> Key:
         """A new key. `secret` of the returned value is shown here and never again.
 
-        `services` are names or globs; `methods` (`WEBSOCKET` is one of them) and
-        `paths` restrict further (see `Principal`); `not_before` and `expires_at` are
-        seconds since the epoch. A `secret` of one's own must be random and have 20
-        characters; under 32 there is a warning.
+        `services` are names or globs; `methods` and `paths` restrict further (see
+        `Principal`); `not_before` and `expires_at` are seconds since the epoch. A
+        `secret` of one's own must be random and have 20 characters; under 32 there
+        is a warning.
 
         Raises:
             ConfigError: an option is not valid, or the secret is taken.
@@ -291,8 +288,9 @@ def _methods(values: Iterable[str] | None) -> frozenset[str] | None:
     if values is None:
         return None
     found = frozenset(each.upper() for each in _texts("methods", values))
-    if unknown := found - set(GRANTED):
+    allowed = (*METHODS, WEBSOCKET)
+    if unknown := found - set(allowed):
         raise ConfigError(
-            f"methods must be among {', '.join(GRANTED)}, not {sorted(unknown)}"
+            f"methods must be among {', '.join(allowed)}, not {sorted(unknown)}"
         )
     return found

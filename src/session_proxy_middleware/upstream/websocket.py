@@ -289,15 +289,18 @@ class SessionSocket(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.reads += 1
         data = self._buffer[:nbytes]
-        if not self._answer.complete:
+        if not self.opened and not self._answer.complete:
             self._read_answer(data)
         elif self.ended is None:
-            self._raw += data
-            if self.opened and not self._resting:
-                self._parse()
-            if len(self._raw) > HIGH_WATER and not self._paused:
-                self._paused = True
-                self._transport.pause_reading()
+            if nbytes <= SLICE and self._idle():
+                self._feed(bytes(data))
+            else:
+                self._raw += data
+                if self.opened and not self._resting:
+                    self._parse()
+                if len(self._raw) > HIGH_WATER and not self._paused:
+                    self._paused = True
+                    self._transport.pause_reading()
         self._changed()
 
     def _read_answer(self, data: memoryview) -> None:
@@ -339,9 +342,31 @@ class SessionSocket(asyncio.BufferedProtocol):
 
     # Parsing.
 
+    def _idle(self) -> bool:
+        """Whether what comes next may be parsed at once."""
+        return (
+            self.opened
+            and not self._raw
+            and not self._resting
+            and self._size < HIGH_WATER
+        )
+
+    def _feed(self, data: bytes) -> int:
+        """Parse this; how many frames it ended."""
+        protocol = self._protocol
+        protocol.receive_data(data)
+        events = protocol.events_received()
+        for event in events:
+            self._take(cast(Frame, event))
+        if protocol.parser_exc is not None and self.ended is None:
+            self._violated(protocol.parser_exc)
+        if protocol.writes:
+            self._flush()
+        return len(events)
+
     def _parse(self) -> None:
         """As much as is wanted now."""
-        raw, protocol = self._raw, self._protocol
+        raw = self._raw
         frames = 0
         while raw and self._size < HIGH_WATER and self.ended is None:
             if frames > MANY:
@@ -356,15 +381,7 @@ class SessionSocket(asyncio.BufferedProtocol):
             else:
                 data = bytes(raw[:SLICE])
                 del raw[:SLICE]
-            protocol.receive_data(data)
-            events = protocol.events_received()
-            frames += len(events)
-            for event in events:
-                self._take(cast(Frame, event))
-            if protocol.parser_exc is not None and self.ended is None:
-                self._violated(protocol.parser_exc)
-            if protocol.writes:
-                self._flush()
+            frames += self._feed(data)
         if self.ended is not None:
             raw.clear()
         if not raw:
