@@ -195,7 +195,7 @@ def test_the_section_on_websockets_has_every_option_and_its_default(
     assert f"        {option}=" in dict(BLOCKS)["WebSocket options"]
     [row] = re.findall(r"^\| `websockets` \| (.+) \|.+\|$", README, re.M)
     default = getattr(WebSockets(), option)
-    shown = f"{default:_}" if type(default) is int else repr(default)
+    shown = f"{default:_}" if option == "max_message" else repr(default)
     assert f"{option}={shown}" in row
     assert isinstance(namespace["proxy"].websockets, WebSockets)
 

@@ -33,12 +33,6 @@ def test_a_key_is_found_by_its_hash_until_it_is_revoked(store: Face) -> None:
     assert store.keys.find(key.id) is None
 
 
-def test_a_websocket_is_a_method_that_a_key_may_name(store: Face) -> None:
-    key = store.keys.create(methods=["GET", "websocket"])
-    principal = store.keys.lookup(hashed(key)).principal
-    assert principal.methods == frozenset({"GET", "WEBSOCKET"})
-
-
 def test_a_key_without_restrictions_has_none(store: Face) -> None:
     principal = store.keys.lookup(hashed(store.keys.create())).principal
     assert (principal.services, principal.restricted) == (("*",), False)

@@ -49,10 +49,10 @@ class Keys:
     ) -> Key:
         """A new key. `secret` of the returned value is shown here and never again.
 
-        `services` are names or globs; `methods` (`WEBSOCKET` is one of them) and
-        `paths` restrict further (see `Principal`); `not_before` and `expires_at` are
-        seconds since the epoch. A `secret` of one's own must be random and have 20
-        characters; under 32 there is a warning.
+        `services` are names or globs; `methods` and `paths` restrict further (see
+        `Principal`); `not_before` and `expires_at` are seconds since the epoch. A
+        `secret` of one's own must be random and have 20 characters; under 32 there
+        is a warning.
 
         Raises:
             ConfigError: an option is not valid.
