@@ -287,6 +287,25 @@ def test_what_is_put_off_is_done_in_its_order_and_by_one_thread_at_a_time() -> N
     assert time.monotonic() - began >= 3 * ENDING
 
 
+def test_one_that_fails_keeps_no_other_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done: list[int] = []
+
+    def act(value: int) -> None:
+        done.append(10 // value)
+
+    later = Later(act)
+    for value in (0, 5):
+        later.add(value)
+    end = time.monotonic() + PATIENCE
+    while not done:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert done == [2]
+    assert "could not break off" in caplog.text
+
+
 class NoThreads:
     """Stands in for a process that may start no more of them."""
 
