@@ -257,8 +257,10 @@ def report(error: ProxyError, request: Request) -> None:
             error,
             exc_info=error.__cause__ or error,
         )
-    elif (isinstance(error, StoreUnavailable) and not error.reported) or (
-        error.status >= 500 and not isinstance(error, Unavailable)
+    elif (
+        (isinstance(error, StoreUnavailable) and not error.reported)
+        or isinstance(error, Misdirected)
+        or (error.status >= 500 and not isinstance(error, Unavailable))
     ):
         log.warning(
             "request %s: %s: %s", request.id.decode("latin-1"), error.slug, error

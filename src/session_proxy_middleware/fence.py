@@ -74,9 +74,11 @@ def find_again(
     try:
         fresh = yield FindAgain(session.service, session.id)
     except (OSError, StoreUnavailable) as outage:
-        if isinstance(failure, Misdirected):
-            raise StoreUnavailable(repr(outage)) from outage
-        raise failure from None
+        if not isinstance(failure, Misdirected):
+            raise failure from None
+        if isinstance(outage, StoreUnavailable):
+            raise
+        raise StoreUnavailable(repr(outage)) from outage
     if fresh is None:
         raise SessionNotFound("ended while connecting") from failure
     if fresh.pool_key == session.pool_key:

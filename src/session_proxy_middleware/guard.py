@@ -68,7 +68,8 @@ class SessionGuard:
 
     def __new__(cls, app: Any, *_: Any, **__: Any) -> SessionGuard:
         # Servers tell ASGI from WSGI by whether `__call__` is a coroutine function.
-        return super().__new__(_AsyncGuard if _is_async(app) else cls)
+        asynchronous = cls is SessionGuard and _is_async(app)
+        return super().__new__(_AsyncGuard if asynchronous else cls)
 
     def __init__(
         self,

@@ -306,6 +306,15 @@ def test_a_wrong_option_is_refused_when_it_is_built(
         SessionGuard(*arguments, **options)
 
 
+def test_a_class_of_ones_own_is_what_it_is_built_as(kind: Kind, bot: Bot) -> None:
+    class Own(SessionGuard):
+        pass
+
+    guard = Own(kind.guard(bot, MINE)._app, MINE)
+    assert type(guard) is Own
+    assert [kind.ask(guard, each)[0] for each in (MINE, OTHER)] == [200, 421]
+
+
 def test_what_is_neither_http_nor_a_websocket_is_the_applications() -> None:
     seen: list[Any] = []
 

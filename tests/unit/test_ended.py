@@ -137,11 +137,12 @@ class Streams:
     """A session that says a first word, and waits to be told to go on."""
 
     def __init__(self) -> None:
+        self.first = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf"
         self.go_on = threading.Event()
 
     def play(self, conn: Conn) -> None:
         conn.request()
-        conn.send(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        conn.send(self.first)
         assert self.go_on.wait(PATIENCE)
         conn.send(b"done")
 
@@ -194,6 +195,15 @@ def test_a_store_that_cannot_say_breaks_nothing_off(
     assert asked[:3] == [[ID]] * 3
     said = [each for each in caplog.records if "sessions have ended" in each.message]
     assert {each.levelno for each in said} == {level}
+
+
+def test_what_the_store_says_has_ended_is_broken_off(
+    get: Callable[[SessionProxy], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with patrolled(monkeypatch, lambda sessions: sessions) as (proxy, streams):
+        streams.first = b""
+        assert get(proxy) == 404
+        streams.go_on.set()
 
 
 def test_a_short_request_is_not_asked_after(
@@ -275,6 +285,25 @@ def test_what_is_put_off_is_done_in_its_order_and_by_one_thread_at_a_time() -> N
     assert [value for value, _ in done] == list(range(9))
     assert {name for _, name in done} == {"session-proxy"}
     assert time.monotonic() - began >= 3 * ENDING
+
+
+def test_one_that_fails_keeps_no_other_waiting(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done: list[int] = []
+
+    def act(value: int) -> None:
+        done.append(10 // value)
+
+    later = Later(act)
+    for value in (0, 5):
+        later.add(value)
+    end = time.monotonic() + PATIENCE
+    while not done:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert done == [2]
+    assert "could not break off" in caplog.text
 
 
 class NoThreads:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
@@ -115,6 +116,24 @@ def test_where_a_refused_session_is_nobody_knows_while_the_store_fails(
 ) -> None:
     world = World(FindAgain=failure, RoundTrip=refusal())
     assert seen(world.run(a_request())) == (503, "store_unavailable")
+
+
+def test_a_store_whose_failure_was_told_is_not_told_of_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told = StoreUnavailable("db", reported=True)
+    World(FindAgain=told, RoundTrip=refusal()).run(a_request())
+    assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+def test_a_registry_and_a_guard_that_disagree_are_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    session = a_session()
+    world = World(FindSession=session, FindAgain=session, RoundTrip=refusal())
+    world.run(a_request())
+    [said] = [each for each in caplog.records if each.levelno == logging.WARNING]
+    assert "another session is at http://10.0.3.7:8080" in said.message
 
 
 @pytest.mark.parametrize(

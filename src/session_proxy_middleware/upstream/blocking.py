@@ -149,6 +149,7 @@ class HTTP11Transport:
         """This is a child process: its parent's sockets are its parent's, and two
         processes on one connection would read each other's responses."""
         self._lock = threading.Lock()
+        self._endings = Endings()
         self._later = Later(self._cut)
         self._busy.clear()
         for connection in self._pool.clear():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
+
+log = logging.getLogger("session_proxy")
 
 ENDING = 0.05
 """Seconds until what is under way to a session that has ended is broken off: what it
@@ -66,7 +69,10 @@ class Later:
         while True:
             due, value = self._waiting[0]
             time.sleep(max(0.0, due - monotonic()))
-            self._act(value)
+            try:
+                self._act(value)
+            except Exception:  # The others are waiting.
+                log.exception("could not break off")
             with self._lock:
                 self._waiting.popleft()
                 if not self._waiting:
