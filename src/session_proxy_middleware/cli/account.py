@@ -179,8 +179,8 @@ def _facts(found: Record) -> Iterator[str]:
         yield _line("session", f"{until}, at {session['upstream']}")
     if held := found.get("held"):
         probe = f"{held['path']} says" if held["path"] else "an answer of it says"
-        told = f"for up to {held['seconds']:g} s, until {probe} that it is ready"
-        yield _line("held", told)
+        wait = f"for up to {held['seconds']:g} s, until {probe} that it is ready"
+        yield _line("held", wait)
 
 
 def _line(name: str, value: str) -> str:

@@ -63,9 +63,11 @@ def under(parser: Parser) -> Any:
     return parser.add_subparsers(metavar="command")
 
 
-def add_settings(parser: argparse._ActionsContainer, all: Iterable[Setting]) -> None:
+def add_settings(
+    parser: argparse._ActionsContainer, settings: Iterable[Setting]
+) -> None:
     """A flag for each of them."""
-    for each in all:
+    for each in settings:
         switch = {"nargs": "?", "const": "true"} if each.kind is SWITCH else {}
         parser.add_argument(
             each.flag,

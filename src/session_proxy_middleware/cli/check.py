@@ -85,8 +85,8 @@ def _proxy(flags: dict[str, Any]) -> tuple[SessionProxy | None, list[Finding]]:
 
 
 def _environment() -> Iterator[Finding]:
-    all = (settings.STORE, settings.STORE_FILE, *settings.PROXY, *SERVING)
-    known = {each.variable for each in all} | {KEY, SECRET}
+    options = (settings.STORE, settings.STORE_FILE, *settings.PROXY, *SERVING)
+    known = {each.variable for each in options} | {KEY, SECRET}
     for name in sorted(os.environ):
         if name.startswith(settings.BEGINNING) and name not in known:
             detail = f"{name} is no option: is it misspelt?"

@@ -107,7 +107,7 @@ def _create(options: argparse.Namespace) -> int:
         secret = secret_in(options.secret_file)
     with (
         opened(options, new=True) as store,
-        warnings.catch_warnings(record=True) as all,
+        warnings.catch_warnings(record=True) as said,
     ):
         warnings.simplefilter("always")
         key = store.keys.create(
@@ -118,7 +118,7 @@ def _create(options: argparse.Namespace) -> int:
             not_before=options.not_before,
             expires_at=options.expires_at,
         )
-    for warning in all:
+    for warning in said:
         tell(f"warning: {warning.message}")
     _show_secret(key, options, chosen=secret is not None)
     return 0
