@@ -52,8 +52,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif not asked:
         everywhere = metafunc.definition.get_closest_marker("everywhere")
         names = list(EXPECTED if everywhere else WHOLE)
-    elif metafunc.definition.get_closest_marker("engine") is not None:
-        names = [name for name in names if name in WHOLE]
     if fixture == "portal":
         metafunc.parametrize(fixture, names, indirect=True, scope="session")
     else:  # The test starts it itself.

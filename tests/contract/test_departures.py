@@ -13,6 +13,7 @@ from ..support.servers import Portal
 from ..support.upstream import Conn
 from ..support.wire import chunked
 from .conftest import Serve
+from .test_draining import recorded
 from .test_endings import STREAM, streaming
 
 
@@ -81,3 +82,5 @@ def test_a_server_that_is_stopped_while_a_stream_runs(
         # A truncation shows, whoever caused it.
         assert head.end == "broken"
     assert upstream.all_gone(1.0)
+    if portal.expected.cancels:
+        assert recorded(portal, site, "/") == "200 session cancelled"

@@ -1,23 +1,22 @@
 """The end of a worker: what runs is given its time and is then broken off, visibly.
 
-uvicorn and gunicorn are ended for real (SIGTERM).
+The servers are ended for real (SIGTERM). What those do that take no time for it is in
+test_instead_bodies.py, and what all do without `drain_at` in test_departures.py.
 """
 
 from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from ..support import contract
 from ..support.contract import check
-from ..support.expectations import WHOLE
+from ..support.instead import INSTEAD
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn
-from ..support.wire import Message, Wire, chunked
+from ..support.wire import PATIENCE, Message, Wire, chunked
 from .conftest import Serve
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -26,22 +25,6 @@ DRAIN = 1.0
 
 ENDED = (0, -signal.SIGTERM)
 """uvicorn raises the signal again when it is through."""
-
-Start = Callable[[int], Portal]
-
-
-@pytest.fixture(params=WHOLE)
-def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    """Start a server of one's own; `grace` is what it gives its requests itself."""
-    running: list[Portal] = []
-
-    def begin(grace: int) -> Portal:
-        running.append(Portal(request.param, tmp_path, grace=grace))
-        return running[-1]
-
-    yield begin
-    for each in running:
-        each.__exit__()
 
 
 def play(conn: Conn) -> None:
@@ -66,76 +49,43 @@ def recorded(portal: Portal, site: Site, path: str) -> str:
     return line.partition(marked)[2]
 
 
-def test_a_stream_gets_its_time_and_is_then_broken_off(
-    start: Start, serve: Serve
+def test_what_runs_when_the_server_ends_gets_its_time(
+    server: str, tmp_path: Path, serve: Serve
 ) -> None:
-    portal = start(10)
-    upstream = serve(play)
-    site = portal.mount(upstream, via="ending")
-    client, head, pieces = opened(site, "/events")
-    with client:
+    """A stream is broken off when the time is up, what ends before that ends whole,
+    and what has no reply by then gets one."""
+    several = server not in INSTEAD["one_at_a_time"].servers
+    with Portal(server, tmp_path, grace=10) as portal:
+        upstream = serve(play)
+        site = portal.mount(upstream, via="ending")
+        client, head, pieces = opened(site, "/events")
+        if several:
+            silent = site.open("GET", "/silent")
+            upstream.connection(1)
+            short, short_head, rest = opened(site, "/short")
         told = time.monotonic()
         portal.terminate()
         upstream.connection().send(chunked(b"second", last=False))
         assert next(pieces) == b"second"
-        assert list(pieces) == []
-        assert head.end == "broken"
-        assert DRAIN - 0.1 < time.monotonic() - told < DRAIN + 2.0
-    assert upstream.all_gone(1.0)
-    assert portal.ended() in ENDED
-    assert "Traceback" not in portal.log
-    assert recorded(portal, site, "/events") == "200 session draining"
-
-
-def test_a_request_that_ends_in_its_time_ends_whole(start: Start, serve: Serve) -> None:
-    portal = start(10)
-    upstream = serve(play)
-    site = portal.mount(upstream, via="ending")
-    client, head, pieces = opened(site, "/short")
-    with client:
-        portal.terminate()
-        time.sleep(DRAIN / 4)  # The signal has come by then.
-        upstream.connection().send(chunked(b"second"))
-        assert b"".join(pieces) == b"second"
-        assert head.end == "whole"
-    assert portal.ended() in ENDED
-    assert "Traceback" not in portal.log
-    assert recorded(portal, site, "/short") == "200 session completed"
-
-
-def test_a_request_without_a_reply_is_answered_when_the_time_is_up(
-    start: Start, serve: Serve
-) -> None:
-    portal = start(10)
-    upstream = serve(play)
-    site = portal.mount(upstream, via="ending")
-    with site.open("GET", "/silent") as client:
-        upstream.connection()
-        time.sleep(0.1)
-        portal.terminate()
-        check(client.answer(), contract.DRAINING)
-    assert upstream.all_gone(1.0)
-    assert portal.ended() in ENDED
-    assert "Traceback" not in portal.log
-    assert recorded(portal, site, "/silent") == "503 proxy draining"
-
-
-def test_what_the_server_ends_by_itself_is_broken_off_too(
-    start: Start, serve: Serve
-) -> None:
-    """Without `drain_at`: the server's own time-out cancels or kills."""
-    portal = start(1)
-    upstream = serve(play)
-    site = portal.mount(upstream)
-    client, head, pieces = opened(site, "/events")
-    with client:
-        portal.terminate()
-        assert list(pieces) == []
-        assert head.end == "broken"
-    assert upstream.all_gone(2.0)
-    portal.ended()
-    if portal.asgi:
-        assert recorded(portal, site, "/events") == "200 session cancelled"
+        if several:
+            with short:
+                upstream.connection(2).send(chunked(b"second"))
+                assert b"".join(rest) == b"second"
+                assert short_head.end == "whole"
+            with silent:
+                check(silent.answer(), contract.DRAINING)
+        with client:
+            assert list(pieces) == []
+            assert head.end == "broken"
+            assert time.monotonic() - told > DRAIN - 0.1
+        assert upstream.connection().gone.wait(PATIENCE)
+        assert portal.ended() in ENDED
+        assert upstream.all_gone(PATIENCE)
+        assert "Traceback" not in portal.log
+        assert recorded(portal, site, "/events") == "200 session draining"
+        if several:
+            assert recorded(portal, site, "/short") == "200 session completed"
+            assert recorded(portal, site, "/silent") == "503 proxy draining"
 
 
 def test_draining_without_an_end_refuses_what_is_new(
@@ -151,9 +101,11 @@ def test_draining_without_an_end_refuses_what_is_new(
             check(site.request("GET", "/silent"), contract.DRAINING)
             check(site.request("HEAD", "/x"), contract.DRAINING, to="HEAD")
             upstream.connection().send(chunked(b"second", last=False))
-            assert list(pieces) == [b"second"]
-            assert head.end == "broken"
-        assert upstream.all_gone(1.0)
+            assert next(pieces) == b"second"
+            if portal.expected.breaks_off:
+                assert list(pieces) == []
+                assert head.end == "broken"
+            assert upstream.all_gone(2.0)
         assert site.idle()
         assert len(upstream.connections) == 1
     finally:

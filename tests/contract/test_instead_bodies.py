@@ -4,6 +4,7 @@ what the others promise: one test for each name of `instead.INSTEAD`."""
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from ..support.strict import requests
 from ..support.upstream import Conn, answering, response
 from ..support.wire import Fields, Wire, chunked
 from .conftest import Serve
-from .test_endings import LENGTH, STREAM
+from .test_endings import LENGTH, STREAM, streaming
 from .test_streaming import MiB
 from .test_timeouts import IDLE
 
@@ -77,6 +78,23 @@ def test_cannot_break_off(portal: Portal, serve: Serve, head: bytes) -> None:
     assert site.idle()
     # The place was given back, and the record says how it ended.
     assert "200 session upstream_closed" in portal.log.rsplit(site.id, 1)[1]
+
+
+@instead("ends_at_once")
+def test_ends_at_once(server: str, tmp_path: Path, serve: Serve) -> None:
+    with Portal(server, tmp_path, grace=10) as portal:
+        upstream = serve(streaming)
+        site = portal.mount(upstream, via="ending")
+        with site.open() as client:
+            head = client.response_head()
+            pieces = iter(client.pieces(head))
+            assert next(pieces) == b"first"
+            portal.terminate()
+            assert list(pieces) == []
+            assert head.end == "broken"
+        portal.ended()
+        assert "session draining" not in portal.log
+    assert upstream.all_gone(1.0)
 
 
 @instead("takes_a_response_unread")

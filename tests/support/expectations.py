@@ -26,6 +26,7 @@ class Expected:
     - `fails_itself`: requests that it does not understand get a 500 of its own.
     - `breaks_off`: a response that is truncated breaks the connection off.
     - `sees_departure`: a client that leaves is seen before anything is written to it.
+    - `cancels`: at its end, it cancels what still runs, and does not only end.
     - `logs`: what it writes to its log as if it were a bug.
     - `counts`: a response that is there at once gets a length, whatever framed it.
     - `joins`: what stands between equal request fields in an environ.
@@ -47,6 +48,7 @@ class Expected:
     fails_itself: bool = False
     breaks_off: bool = True
     sees_departure: bool = True
+    cancels: bool = False
     logs: re.Pattern[str] | None = None
     counts: bool = False
     joins: bytes = b","
@@ -69,6 +71,7 @@ _GUNICORN = Expected(
 EXPECTED = {
     "uvicorn": Expected(
         asgi=True,
+        cancels=True,
         server=b"uvicorn",
         drains=True,
         chunks_for_1_0=True,
@@ -77,6 +80,7 @@ EXPECTED = {
     ),
     "uvicorn-h11": Expected(
         asgi=True,
+        cancels=True,
         server=b"uvicorn",
         drains=True,
         # It answers a malformed chunk itself and leaves the application to find out.
@@ -87,6 +91,7 @@ EXPECTED = {
     ),
     "hypercorn": Expected(
         asgi=True,
+        cancels=True,
         server=b"hypercorn",
         interim=(100,),
         hosts=True,
@@ -103,6 +108,7 @@ EXPECTED = {
     ),
     "daphne": Expected(
         asgi=True,
+        cancels=True,
         server=b"daphne",
         dated=False,
         breaks_off=False,

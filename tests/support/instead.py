@@ -82,6 +82,11 @@ INSTEAD = {
             "test_the_total_time_ends_a_request[body",
         ),
     ),
+    "ends_at_once": Instead(
+        servers=("daphne", "waitress", "cheroot", "werkzeug"),
+        does="At SIGTERM it ends with what runs, which `drain_at` cannot hold up.",
+        of=("test_what_runs_when_the_server_ends_gets_its_time",),
+    ),
     "takes_a_response_unread": Instead(
         servers=("daphne", "waitress"),
         does="What the client does not read is kept (waitress: up to 16 MiB).",
@@ -276,6 +281,7 @@ INSTEAD = {
             "test_a_session_is_waited_for_until_it_listens",
             "test_a_session_that_ends_while_it_starts_is_not_found",
             "test_clients_that_leave_in_the_middle_leave_nothing_behind",
+            "test_draining_without_an_end_refuses_what_is_new",
             "test_every_limit_holds_until_the_last_byte",
             "test_many_at_once_are_all_answered",
             "test_nobody_gets_somebody_elses_response",

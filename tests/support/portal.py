@@ -137,7 +137,7 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
         ),
         "drained": proxy("/drained"),
         "ending": proxy("/ending", drain=1.0),
-        "gentle": proxy("/gentle", drain=0.4),
+        "gentle": proxy("/gentle", drain=1.0),
         "waiting": proxy("/waiting", plain=True, ready_wait=8, ready_path="/readyz"),
         "brisk": proxy("/brisk", plain=True, ready_wait=0.5),
         "wide": proxy(
