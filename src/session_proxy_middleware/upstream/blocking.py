@@ -31,6 +31,9 @@ from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
 
+LOOK_EVERY = 0.1
+"""Seconds between looks for connections that have been idle too long."""
+
 
 class HTTP11Transport:
     """A `Transport` of this package's own. Nothing is opened before the first
@@ -50,6 +53,7 @@ class HTTP11Transport:
         self._networks = networks if networks is not None else Networks()
         self._lock = threading.Lock()
         self._pool: Pool[Connection] = Pool()
+        self._look_at = 0.0
         self.buffers: deque[memoryview] = deque(maxlen=64)
         """What its connections receive into, in turn."""
         _TRANSPORTS.add(self)
@@ -96,6 +100,9 @@ class HTTP11Transport:
         now = time.monotonic()
         with self._lock:
             self._pool.give(connection.pool_key, connection, now)
+            if now < self._look_at:
+                return
+            self._look_at = now + LOOK_EVERY
             expired = self._pool.expired(now)
         for old in expired:
             old.close()
