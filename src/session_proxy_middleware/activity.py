@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 import time
 from typing import Any
@@ -52,7 +53,9 @@ class Activity:
     def begin(self) -> None:
         """Write what is noted from now on, once it is time."""
         with self._lock:
-            if self.due:
+            # At the end of the interpreter no thread begins any more, and `start` would
+            # wait for ever: a request that was under way is noted even then.
+            if self.due or sys.is_finalizing():
                 return
             self.due = True
         thread = threading.Thread(target=self._run, name="session-proxy", daemon=True)

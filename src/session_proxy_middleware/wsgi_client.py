@@ -34,21 +34,27 @@ so more would hold a slow upload back, and less cost calls."""
 class Client:
     """An `Upload`, and a `Departure` where there is one."""
 
+    # Defaults of the class: most requests end before anything of it changes.
+    ended = True
+    departure: Departure | None = None
+    _sock: socket.socket | None = None
+    _session: Session | None = None
+    _stream: Any = None
+    _meter: BodyMeter | None = None
+    _left: int | None = None
+    _restore: tuple[socket.socket, float | None] | None = None
+
     def __init__(
         self, environ: Mapping[str, Any], activity: Activity | None = None
     ) -> None:
         self._environ = environ
         self._activity = activity
-        self._session: Session | None = None
-        self._stream: Any = None
-        self._meter: BodyMeter | None = None
-        self._left: int | None = None
-        self._restore: tuple[socket.socket, float | None] | None = None
-        self._sock = _client_socket(environ)
-        self.ended = True
-        self.departure: Departure | None = None
-        if self._sock is not None:
-            self.departure = SocketDeparture(self._sock)
+        # The client's connection as gunicorn and werkzeug show it. TLS hides the end
+        # of the stream from a peek, so such a connection is not looked at.
+        sock = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
+        if isinstance(sock, socket.socket) and not isinstance(sock, ssl.SSLSocket):
+            self._sock = sock
+            self.departure = SocketDeparture(sock)
         elif callable(environ.get("waitress.client_disconnected")):
             self.departure = AskedDeparture(environ["waitress.client_disconnected"])
 
@@ -141,15 +147,6 @@ class Client:
             sock, timeout = self._restore
             self._restore = None
             sock.settimeout(timeout)
-
-
-def _client_socket(environ: Mapping[str, Any]) -> socket.socket | None:
-    """The client's connection as gunicorn and werkzeug show it. TLS hides the end of
-    the stream from a peek, so such a connection is not looked at."""
-    found = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
-    if not isinstance(found, socket.socket) or isinstance(found, ssl.SSLSocket):
-        return None
-    return found
 
 
 class SocketDeparture:

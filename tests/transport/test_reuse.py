@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import pytest
 
 from session_proxy_middleware.errors import UpstreamUnreachable
+from session_proxy_middleware.upstream import blocking
+from session_proxy_middleware.upstream.pool import Pool
 from tests.transport.bodies import Body
 from tests.transport.clocks import wait_until
 from tests.transport.conftest import Open, Serve
@@ -204,6 +207,28 @@ def test_a_connection_idle_for_a_second_is_used_again(
     time.sleep(1)
     assert driver.get(get(session, b"/2")) == b"/2"
     assert up.connections == 1
+
+
+@pytest.mark.parametrize("open_with", ["blocking"], indirect=True)
+def test_requests_to_other_sessions_close_what_has_been_idle_too_long(
+    open_with: Open, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking, "Pool", partial(Pool, keep_idle=0.2))
+    driver = open_with()
+    gone: list[float] = []
+
+    def left(peer: Peer) -> None:
+        numbered(peer)
+        gone.append(time.monotonic())
+
+    driver.get(get(session_at(serve(left).url)))
+    other = session_at(serve(numbered).url)
+
+    def closed() -> bool:
+        driver.get(get(other))
+        return bool(gone)
+
+    wait_until(closed)
 
 
 def dying_on_second(seen: list[Received]) -> Script:

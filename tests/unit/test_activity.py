@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -117,3 +120,25 @@ def test_a_thread_that_cannot_start_costs_the_request_nothing(
     monkeypatch.setattr(threading.Thread, "start", full)
     activity.begin()
     assert not activity.due  # The next note tries again.
+
+
+ABANDONED = """
+from session_proxy_middleware import MemoryStore, SessionProxy
+from session_proxy_middleware.exchange import RoundTrip, exchange
+from tests.unit.values import ID, a_request
+
+store = MemoryStore()
+key = store.keys.create()
+store.sessions.register("bot", ID, "http://10.0.3.7:8080")
+bearer = (b"authorization", b"Bearer " + key.secret.encode())
+flow = exchange(a_request(headers=[bearer]), SessionProxy(store))
+assert type(next(flow)) is RoundTrip
+kept = [flow]
+kept.append(kept)  # Nobody but the collector ends it, at the very end.
+"""
+
+
+def test_a_request_that_is_under_way_when_the_process_ends_does_not_hold_it() -> None:
+    command = [sys.executable, "-c", ABANDONED]
+    root = Path(__file__).parents[2]
+    assert subprocess.run(command, cwd=root, timeout=30).returncode == 0

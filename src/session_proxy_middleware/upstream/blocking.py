@@ -34,6 +34,9 @@ from .pool import Pool
 from .resolving import resolve
 from .tls import default_context
 
+LOOK_EVERY = 0.1
+"""Seconds between looks for connections that have been idle too long."""
+
 
 class HTTP11Transport:
     """A `Transport` of this package's own. Nothing is opened before the first
@@ -57,6 +60,7 @@ class HTTP11Transport:
         """Connections with a request on them, by the epoch of their session."""
         self._endings = Endings()
         self._later = Later(self._cut)
+        self._look_at = 0.0
         self.buffers: deque[memoryview] = deque(maxlen=64)
         """What its connections receive into, in turn."""
         self.lingers: Callable[[], None] = _nothing
@@ -136,6 +140,9 @@ class HTTP11Transport:
         with self._lock:
             self._drop(connection)
             self._pool.give(connection.session.pool_key, connection, now)
+            if now < self._look_at:
+                return
+            self._look_at = now + LOOK_EVERY
             expired = self._pool.expired(now)
         for old in expired:
             old.close()

@@ -55,7 +55,8 @@ class Response(h1.Message):
     """What broke it off, in the same bytes that held its head."""
 
     def __init__(self, connection: Connection) -> None:
-        super().__init__()
+        self.headers = []
+        self.pieces = []
         self._connection = connection
 
     def read(self) -> bytes:
@@ -126,20 +127,21 @@ class Connection:
         self._departure = departure
         try:
             if upload is None:
-                self._unsent = head + h1.framing(outbound, outbound.length)
+                self._send(head + h1.framing(outbound, outbound.length))
             else:
-                self._unsent = head + self._begun(outbound, upload, first)
-            self._flush()
+                self._send(head + self._begun(outbound, upload, first))
+            if self._patient and not self._unsent and self._upload is None:
+                self._receive(response)  # Most answer at once.
             deadline: float | None = None
             while not response.head:
                 if deadline is None and not self._unsent and self._upload is None:
                     deadline = time.monotonic() + timeouts.response
                 self._advance(response, deadline)
         except ResponseTruncated as truncated:
-            self.close()
+            self.leave(response)
             response.error = truncated
         except BaseException:
-            self.close()
+            self.leave(response)
             raise
         return response
 
@@ -174,14 +176,14 @@ class Connection:
         try:
             self._advance(response, None)
         except BaseException:
-            self.close()
+            self.leave(response)
             raise
 
     def _advance(self, response: Response, deadline: float | None) -> None:
         """`deadline` is for the head of the response; without one a step may take as
         long as `Timeouts.idle` allows."""
         if self._unsent:
-            self._flush()
+            self._send(self._unsent)
             if not self._unsent:
                 return
         elif self._upload is not None and not self.readable(0):
@@ -224,18 +226,18 @@ class Connection:
             if self._chunked:
                 self._unsent += h1.LAST_CHUNK
 
-    def _flush(self) -> None:
+    def _send(self, data: bytes) -> None:
+        """What can be sent at once; the rest is `_unsent`."""
         try:
-            sent = self.sock.send(self._unsent, self._flags)
+            sent = self.sock.send(data, self._flags)
         except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-            return
+            sent = 0
         except OSError:
             # The session may have answered before it hung up: read that first.
-            self._unsent = b""
+            sent = len(data)
             self._upload = None
             self._eof = True
-            return
-        self._unsent = self._unsent[sent:]
+        self._unsent = data[sent:]
 
     def _soon(self) -> bool:
         """Whether there is something to read at once."""
@@ -352,14 +354,17 @@ class Connection:
 
     def _complete(self) -> None:
         """The response is whole; the connection is free, or done with."""
-        self._response = None
-        self._departure = None
-        whole = not self._unsent and self._upload is None and not self._eof
-        self._unsent, self._upload = b"", None
-        if whole and self._reader.reusable and not self._over:
-            self._transport.give(self)
-        else:
+        self._response = self._departure = None
+        if (
+            self._unsent
+            or self._eof
+            or self._over
+            or self._upload is not None
+            or not self._reader.reusable
+        ):
             self.close()
+        else:
+            self._transport.give(self)
 
     def leave(self, response: Response) -> None:
         """Close the connection if `response` is still on it."""
