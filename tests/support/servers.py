@@ -89,7 +89,12 @@ class Portal:
                 env={**os.environ, "PORTAL_WEBSOCKETS": websockets},
                 pass_fds=[listener.fileno()],
             )
-        self._await_start()
+        try:
+            self._await_start()
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
 
     def __enter__(self) -> Self:
         return self

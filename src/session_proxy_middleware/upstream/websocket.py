@@ -57,6 +57,10 @@ take some more of what is before it."""
 _URI = parse_uri("ws://session/")
 _TEXT, _BINARY, _CONT, _CLOSE = Opcode.TEXT, Opcode.BINARY, Opcode.CONT, Opcode.CLOSE
 
+# RFC 6455 §5.2: the first byte of a whole message, and the most that the second tells.
+_WHOLE_TEXT, _WHOLE_BINARY = 0x80 | _TEXT, 0x80 | _BINARY
+_SHORT = 125
+
 
 @dataclass(slots=True)
 class Ended:
@@ -169,6 +173,7 @@ class SessionSocket(asyncio.BufferedProtocol):
         self._failure: Exception | None = None
         # What has come: bytes not parsed yet, the beginning of a message, messages.
         self._raw = bytearray()
+        self._inside = 0  # Bytes of a frame whose rest has not come.
         self._parts: bytearray | None = None
         self._is_text = False
         self._messages: deque[tuple[str | bytes, int]] = deque()
@@ -293,7 +298,8 @@ class SessionSocket(asyncio.BufferedProtocol):
             self._read_answer(data)
         elif self.ended is None:
             if nbytes <= SLICE and self._idle():
-                self._feed(bytes(data))
+                if not self._took(data):
+                    self._feed(bytes(data))
             else:
                 self._raw += data
                 if self.opened and not self._resting:
@@ -354,6 +360,7 @@ class SessionSocket(asyncio.BufferedProtocol):
     def _feed(self, data: bytes) -> int:
         """Parse this; how many frames it ended."""
         protocol = self._protocol
+        self._inside += len(data)
         protocol.receive_data(data)
         events = protocol.events_received()
         for event in events:
@@ -396,7 +403,32 @@ class SessionSocket(asyncio.BufferedProtocol):
         self._parse()
         self._changed()
 
+    def _took(self, data: memoryview) -> bool:
+        """Whether this was one short message and nothing else, and has been taken: so
+        most come, and the library needs five times as long for it.
+        """
+        size = len(data) - 2
+        if (
+            not 0 <= size <= _SHORT
+            or data[1] != size
+            or not (data[0] == _WHOLE_TEXT or data[0] == _WHOLE_BINARY)
+            # In the middle of something.
+            or self._inside
+            or self._parts is not None
+            # For the library to judge.
+            or size > self._max_message
+            or self._protocol.extensions
+        ):
+            return False
+        self._is_text = data[0] == _WHOLE_TEXT
+        self._add(data[2:])
+        return True
+
     def _take(self, frame: Frame) -> None:
+        # With a length that is spelled too long it is never 0 again: all the rest is
+        # then parsed by the library.
+        size = len(frame.data)
+        self._inside -= size + (2 if size <= _SHORT else 4 if size < 65_536 else 10)
         opcode = frame.opcode
         if opcode is _TEXT or opcode is _BINARY:
             self._is_text = opcode is _TEXT
