@@ -150,10 +150,8 @@ class Incoming:
             if frame.fin:
                 parts, self._parts = self._parts, None
                 self._add(parts)
-        elif opcode is _CLOSE and self.ended is None:
-            received = self._protocol.close_rcvd
-            if received is not None:
-                self.ended = Ended(received.code, received.reason, "completed")
+        elif opcode is _CLOSE and (close := self._protocol.close_rcvd) is not None:
+            self.ended = self.ended or Ended(close.code, close.reason, "completed")
 
     def _add(self, data: bytes | bytearray | memoryview) -> None:
         if self.ended is not None:
