@@ -15,7 +15,7 @@ from .rules import handshake
 from .rules.handshake import BAD_GATEWAY, BROKEN, GOING_AWAY, LOST, TOO_BIG
 
 if TYPE_CHECKING:  # It needs the extra.
-    from .upstream.websocket import SessionSocket
+    from .upstream.websocket_connection import SessionSocket
 
 log = logging.getLogger("session_proxy")
 
@@ -39,6 +39,8 @@ class Relay:
 
     socket: SessionSocket | None = None
     """The session's leg, once it has accepted."""
+    raised: BaseException | None = None
+    """What the application is to end with, because the server wants to see it."""
     # Defaults of the class: most of it changes at the end, if at all.
     _departed: tuple[int, str] | None = None
     """Code and reason of a client that has closed, or is lost."""
@@ -69,9 +71,6 @@ class Relay:
         self._task = asyncio.current_task(self.loop)
         self._opened: asyncio.Future[SessionSocket] = self.loop.create_future()
 
-    refused: Exception | None = None
-    """What the server raised at what it was to send."""
-
     # Before the session has accepted.
 
     def watch(self) -> None:
@@ -85,6 +84,13 @@ class Relay:
         if pump is not None and not pump.done():
             pump.cancel()
             await asyncio.wait([pump])
+
+    def stop(self) -> None:
+        """It is over: from now on nothing is received, and nothing interrupted."""
+        self._over = True
+        self._opened.cancel()
+        if self._pump is not None:
+            self._pump.cancel()
 
     def interrupted(self) -> bool:
         """Whether the cancellation just caught is ours, and nobody else's."""
@@ -128,20 +134,20 @@ class Relay:
                     await send({"type": "websocket.send", "bytes": message})
                 self._turns += 1
             await self._close_client(socket)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancelled:
             if not self.interrupted():
-                self._word = self._word or "cancelled"
-                socket.close(GOING_AWAY)
-                raise
+                self.break_off(GOING_AWAY, "cancelled")
+                self.raised = cancelled
         except OSError:
             # Servers say so of a client that has left; the pump may not know it yet.
             self._leave(LOST, "")
         except Exception as refused:
             # Not every server sends every code (daphne 1000 and from 3000 on): it then
             # says 1011, which is what it says of an application that raises.
-            self.refused = refused
-        finally:
-            self._stop(socket)
+            self.raised = refused
+        self.stop()
+        if socket.ended is None:
+            self._leave(LOST, "")
         word, code = self._outcome(socket)
         return Relayed(
             word,
@@ -175,14 +181,6 @@ class Relay:
         if socket.ended is not None:
             return socket.ended.word, socket.ended.code
         return "completed", LOST
-
-    def _stop(self, socket: SessionSocket) -> None:
-        self._over = True
-        if self._pump is not None:
-            self._pump.cancel()
-        self._opened.cancel()
-        if socket.ended is None:
-            self._leave(LOST, "")
 
     async def _run_pump(self) -> None:
         """From the client to the session."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from .asgi_relay import ENDED, Relay
 from .errors import Draining, StoreUnavailable
@@ -17,6 +18,9 @@ from .rules.handshake import GOING_AWAY, RESTART
 CHECK_EVERY = 2.0
 """Seconds between two looks at whether the sessions are still there: another process
 may have ended them, or their time."""
+
+PACE = 0.005
+"""Seconds between two look-ups: many sessions take longer, not more of the store."""
 
 SPREAD = 0.8
 """Of the time for draining: over so much of it the closes are spread, so that not all
@@ -65,13 +69,9 @@ class Sockets:
     def changed(self, session: Session) -> None:
         """This process has changed the session. Those that are for it are closed if it
         has ended, or is another one now."""
-        epoch = None if session.state == "ended" else session.epoch
-        self._keep(session.name, epoch)
-
-    def _keep(self, name: str, epoch: int | None) -> None:
-        """Close those of a session that are for none of this epoch."""
-        for relay in list(self._relays.get(name, ())):
-            if self._sessions[relay].epoch != epoch:
+        for relay in list(self._relays.get(session.name, ())):
+            same = self._sessions[relay].epoch == session.epoch
+            if same == (session.state == "ended"):
                 relay.close(GOING_AWAY, "session ended", ENDED)
 
     def restart(self) -> None:
@@ -109,10 +109,11 @@ class Sockets:
         self._timer = self._loop.call_later(self._period, self._look)
 
     async def _look_up(self) -> None:
-        """One after the other: it is not urgent."""
+        """One after the other, at `PACE`."""
         for session in {each.name: each for each in self._sessions.values()}.values():
             try:
                 found = await self._find(FindSession(session.service, session.id))
             except (OSError, StoreUnavailable):
                 continue  # What is open stays open.
-            self._keep(session.name, None if found is None else found.epoch)
+            self.changed(found or replace(session, state="ended"))
+            await asyncio.sleep(PACE)

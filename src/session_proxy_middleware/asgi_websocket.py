@@ -20,7 +20,8 @@ from .tunnel import Connect, Connected, Refused, TunnelStep, tunnel
 from .upstream.loops import PerLoop
 
 if TYPE_CHECKING:  # It needs the extra.
-    from .upstream.websocket import SessionSocket, WebSocketTransport
+    from .upstream.websocket import WebSocketTransport
+    from .upstream.websocket_connection import SessionSocket
 
 log = logging.getLogger("session_proxy")
 
@@ -84,12 +85,12 @@ class Tunnels:
                 await relay.unwatch()
                 flow.send(await _refuse(step, scope, send))
         except StopIteration:
-            if relay.refused is not None:
-                raise relay.refused from None
+            if relay.raised is not None:
+                raise relay.raised from None
         finally:
             flow.close()
             sockets.remove(relay)
-            await relay.unwatch()
+            relay.stop()
             if socket is not None and socket.ended is None:
                 socket.abort()
 

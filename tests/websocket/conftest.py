@@ -30,7 +30,15 @@ Serve = Callable[..., Upstream]
 Connect = Callable[..., ClientConnection]
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every server; for what is marked `engine`, one of them."""
+    if "portal" in metafunc.fixturenames:
+        engine = metafunc.definition.get_closest_marker("engine") is not None
+        names = ["uvicorn"] if engine else list(SERVERS)
+        metafunc.parametrize("portal", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def portal(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Portal]:

@@ -36,6 +36,7 @@ def deaf(conn: Conn) -> None:
         frames.take(conn)
 
 
+@pytest.mark.engine
 def test_a_session_that_answers_pings_is_alive(
     portal: Portal, serve: Serve, connect: Connect
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_session_that_answers_pings_is_alive(
     assert upstream.connection().received.count(b"\x89\x80") >= 3
 
 
+@pytest.mark.engine
 def test_a_session_that_answers_no_ping_is_lost(
     portal: Portal, serve: Serve, connect: Connect, name: str
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_session_that_takes_nothing_is_given_up(
         sending.join()
 
 
+@pytest.mark.engine
 def test_a_socket_has_its_time_in_all(
     portal: Portal, serve: Serve, connect: Connect, name: str
 ) -> None:
@@ -237,8 +240,9 @@ def test_a_server_that_is_stopped(
         code = over.rcvd.code if over.rcvd is not None else None
     assert upstream.all_gone(10)
     portal.ended(20)
-    if name in ("granian", "daphne"):  # They end, and tell nobody.
-        assert (code, got) == (None, [])
+    if name in ("granian", "daphne"):  # They end, and tell nobody, or that they broke.
+        assert code is None
+        assert got in ([], [1011])
     else:
         assert (code, got) == (1012, [1012])
     assert "Traceback" not in portal.log

@@ -156,7 +156,9 @@ def test_no_receive_is_pending_when_a_refusal_is_sent() -> None:
     run(play)
 
 
-def test_a_socket_that_the_server_cancels_closes_its_session() -> None:
+def test_a_socket_that_the_server_cancels_closes_its_session(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     closed: list[int] = []
 
     async def note(ws: ServerConnection) -> None:
@@ -174,11 +176,15 @@ def test_a_socket_that_the_server_cancels_closes_its_session() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await server.task
             assert proxy.limiter.in_flight == 0
-            assert server.waiting == 0
             await until(lambda: closed)
+            assert server.waiting == 0
 
-    run(play)
+    with caplog.at_level(logging.INFO, "session_proxy.access"):
+        run(play)
     assert closed == [1001]
+    [record] = [each for each in caplog.records if each.name == "session_proxy.access"]
+    assert vars(record)["end_reason"] == "cancelled"
+    assert vars(record)["close_code"] == 1001
 
 
 @pytest.mark.parametrize("fail", [OSError("gone"), ValueError("no such code")])
@@ -248,8 +254,9 @@ def test_without_the_extra_it_is_501_and_the_log_names_it_once(
     for each in list(sys.modules):
         if each.partition(".")[0] == "websockets":
             monkeypatch.setitem(sys.modules, each, None)
-    ours = "session_proxy_middleware.upstream.websocket"
-    monkeypatch.delitem(sys.modules, ours, raising=False)
+    ours = "session_proxy_middleware.upstream."
+    for each in ("websocket", "websocket_connection", "messages"):
+        monkeypatch.delitem(sys.modules, ours + each, raising=False)
 
     async def play() -> None:
         async with portal(echo) as (app, key, proxy):

@@ -192,6 +192,7 @@ VIOLATIONS: dict[str, tuple[bytes, int]] = {
 }
 
 
+@pytest.mark.engine
 @pytest.mark.parametrize("what", VIOLATIONS)
 def test_a_session_that_breaks_the_protocol(
     portal: Portal, serve: Serve, connect: Connect, name: str, what: str
@@ -280,6 +281,7 @@ def test_a_session_that_ends_closes_its_sockets(
         assert (found["end_reason"], found["close_code"]) == ("session_ended", 1001)
 
 
+@pytest.mark.engine
 def test_a_session_whose_time_is_up_closes_its_sockets(
     portal: Portal, serve: Serve, connect: Connect, name: str
 ) -> None:
@@ -291,6 +293,7 @@ def test_a_session_whose_time_is_up_closes_its_sockets(
     assert closed(client)[0] == told(name, 1001)
 
 
+@pytest.mark.engine
 def test_a_session_that_is_registered_anew_closes_the_old_ones_sockets(
     portal: Portal, serve: Serve, connect: Connect, name: str
 ) -> None:

@@ -37,6 +37,8 @@ def ask(site: Site, *fields: tuple[bytes, bytes], key: str | None = KEY) -> Mess
     return site.request("GET", "/ws", upgrade(*fields), key=key)
 
 
+@pytest.mark.engine
+@pytest.mark.engine
 @pytest.mark.parametrize(
     ("key", "service", "row"),
     [
@@ -223,6 +225,7 @@ def test_what_the_client_is_told(portal: Portal, serve: Serve, name: str) -> Non
         assert head.has("X-Request-Id")
 
 
+@pytest.mark.engine
 def test_the_sessions_cookies_come_back(portal: Portal, serve: Serve) -> None:
     def play(conn: Conn) -> None:
         conn.request()
@@ -453,6 +456,7 @@ def test_pages_of_other_origins(
     assert len(upstream.connections) == admitted
 
 
+@pytest.mark.engine
 def test_over_a_unix_socket(portal: Portal, connect: Connect, tmp_path: Path) -> None:
     def answer(ws: ServerConnection) -> None:
         asked.append(ws.request)

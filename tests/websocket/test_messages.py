@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from websockets.sync.server import ServerConnection
 from websockets.sync.server import serve as serve_sockets
 
@@ -132,6 +133,7 @@ def test_many_sockets_keep_their_messages_apart(
     assert site.idle()
 
 
+@pytest.mark.engine
 def test_a_session_may_be_offered_compression(
     portal: Portal, serve: Serve, connect: Connect
 ) -> None:

@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 
+import pytest
+
 from ..support import frames
 from ..support.servers import Portal
 from ..support.upstream import Conn
@@ -100,12 +102,10 @@ def test_a_session_that_does_not_read_holds_up_the_client(
         assert done.wait(60)
 
 
+@pytest.mark.engine
 def test_the_smallest_messages_do_not_fill_the_memory(
-    portal: Portal, serve: Serve, name: str
+    portal: Portal, serve: Serve
 ) -> None:
-    if name == "daphne":
-        return  # As above.
-
     def play(conn: Conn) -> None:
         frames.accept(conn)
         flood(conn, frames.frame(frames.TEXT, b"x") * 10_000, stop)
@@ -119,6 +119,7 @@ def test_the_smallest_messages_do_not_fill_the_memory(
         assert memory(portal) - before < LITTLE
 
 
+@pytest.mark.engine
 def test_pings_that_are_not_listened_to_do_not_fill_the_memory(
     portal: Portal, serve: Serve
 ) -> None:
@@ -143,9 +144,8 @@ def test_pings_that_are_not_listened_to_do_not_fill_the_memory(
         assert memory(portal) - before < LITTLE / 2
 
 
-def test_fragments_without_end_are_too_large(
-    portal: Portal, serve: Serve, name: str
-) -> None:
+@pytest.mark.engine
+def test_fragments_without_end_are_too_large(portal: Portal, serve: Serve) -> None:
     """Each of them is an object to most; here they are bytes, and counted."""
 
     def play(conn: Conn) -> None:
@@ -158,9 +158,11 @@ def test_fragments_without_end_are_too_large(
 
     closing: list[int | None] = []
     before = memory(portal)
-    site = portal.mount(serve(play), via="small")
+    upstream = serve(play)
+    site = portal.mount(upstream, via="small")
     with raw(site) as client:
-        assert frames.take(client).code == (1011 if name == "daphne" else 1014)
+        assert frames.take(client).code == 1014
+    assert upstream.all_gone(PATIENCE)
     assert closing == [1009]
     assert memory(portal) - before < LITTLE
     assert record(site)["end_reason"] == "message_too_large"
