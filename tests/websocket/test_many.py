@@ -27,7 +27,7 @@ MOST = 100
 
 
 @pytest.fixture
-def portal(tmp_path: Path) -> Iterator[Portal]:
+def roomy(tmp_path: Path) -> Iterator[Portal]:
     """A server that may have so many files open, like this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < DESCRIPTORS:
@@ -68,10 +68,10 @@ def opened(site: Site, count: int) -> list[Wire]:
     return made
 
 
-def test_two_thousand_sockets_are_open_at_once(portal: Portal) -> None:
+def test_two_thousand_sockets_are_open_at_once(roomy: Portal) -> None:
     with echoing() as url, ExitStack() as stack:
-        site = portal.mount(url, via="many")
-        before = portal.control("state", collect=True)
+        site = roomy.mount(url, via="many")
+        before = roomy.control("state", collect=True)
         clients: list[Wire] = []
         while len(clients) < SOCKETS:
             clients += [stack.enter_context(each) for each in opened(site, BATCH)]
@@ -79,7 +79,7 @@ def test_two_thousand_sockets_are_open_at_once(portal: Portal) -> None:
             client.send(frames.frame(frames.TEXT, b"%d" % number, masked=True))
         for number, client in enumerate(clients):
             assert frames.take(client).data == b"%d" % number
-        state = portal.control("state", collect=True)
+        state = roomy.control("state", collect=True)
         assert state["in_flight"]["many"] == SOCKETS
         each = (state["memory"] - before["memory"]) / 1024 / SOCKETS
         print(f"{each:.1f} KiB a socket")
