@@ -124,6 +124,8 @@ class Portal:
                 return
             except (OSError, Broken):
                 if time.monotonic() > end or not self.alive:
+                    self._process.kill()
+                    self._process.wait()
                     raise RuntimeError(f"{self.server}:\n{self.log}") from None
                 time.sleep(0.05)
 
