@@ -36,13 +36,12 @@ _KEEP, _DROP, _LENGTH, _TYPE, _ID, _CONNECTION, _LOCATION, _COOKIE, _BUFFERING =
 )
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
+    **dict.fromkeys(location.FIELDS, _LOCATION),
     # The host server's own; a second one would be a contradiction.
     b"date": _DROP,
     b"server": _DROP,
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
-    b"content-location": _LOCATION,
-    b"location": _LOCATION,
     b"x-accel-buffering": _BUFFERING,
     b"x-request-id": _ID,
 }
@@ -206,7 +205,7 @@ def inbound(
             keep(each)
         elif action is _LOCATION:
             public = request.route.public
-            keep((each[0], location.rewritten(each[1], session, public)))
+            keep((each[0], location.field(each[0], each[1], session, public)))
         elif action is _ID:
             has_id = True
             keep(each)
