@@ -153,6 +153,7 @@ class SessionProxy:
             cookies=cookies,
             isolation=isolation,
             owns_cors=cors is not None,
+            private=authenticate is not None,
         )
         self.reserved_paths = checked_reserved_paths(reserved_paths)
         self.limiter = Limiter(self.limits)

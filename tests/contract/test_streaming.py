@@ -241,10 +241,10 @@ def test_large_bodies_are_exact_in_both_directions(
 def test_both_directions_at_once(portal: Portal, serve: Serve) -> None:
     def play(conn: Conn) -> None:
         message = conn.request(body=False)
-        head = EVENT + b"Transfer-Encoding: chunked\r\n\r\n"
+        # In the same moment as the first piece of the upload.
+        conn.send(EVENT + b"Transfer-Encoding: chunked\r\n\r\n")
         for piece in conn.pieces(message):
-            conn.send(head + chunked(piece, last=False))
-            head = b""
+            conn.send(chunked(piece, last=False))
         conn.send(b"0\r\n\r\n")
 
     site = portal.mount(serve(play))

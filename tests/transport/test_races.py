@@ -90,3 +90,45 @@ def test_a_request_cancelled_as_it_completes_leaves_the_next_one_alone(
             return answer
 
     assert asyncio.run(scenario()) == b"/two"
+
+
+class Piece:
+    """An upload of one piece, for which somebody waits until it is told."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self.come: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def read(self) -> bytes:
+        data = await self.come
+        self.ended = True
+        return data
+
+
+def test_a_piece_that_is_waited_for_survives_an_early_answer() -> None:
+    """granian's `receive` loses what it was about to give when it is cancelled."""
+
+    async def early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n")
+        writer.write(await reader.readexactly(5))
+        writer.close()
+
+    async def scenario() -> bytes:
+        server = await asyncio.start_server(early, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        store = MemoryStore()
+        session = store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
+        transport = AsyncHTTP11Transport()
+        upload = Piece()
+        block = Block([session.host_field])
+        outbound = Outbound(session, b"POST", b"/", (block,), b"r-1", True, 5)
+        async with server, asyncio.timeout(10):
+            response = await transport.asend(outbound, upload)
+            assert not upload.come.cancelled()
+            upload.come.set_result(b"hello")
+            data = await body(response)
+            await transport.aclose()
+        return data
+
+    assert asyncio.run(scenario()) == b"hello"

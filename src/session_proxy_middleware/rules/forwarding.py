@@ -32,19 +32,22 @@ _BODILESS = frozenset({204, 205, 304})
 # nginx would else collect a stream before it passes any of it on.
 _UNBUFFERED: Field = (b"x-accel-buffering", b"no")
 _EMPTY: Field = (b"content-length", b"0")
+# Caches that many share keep what came with a key from everybody else by themselves
+# (RFC 9111 §3.5). Of what else a hook may know its callers by, like a cookie, they know
+# nothing (CVE-2023-30861). The client's own cache may keep it as it would have.
+_PRIVATE: Field = (b"cache-control", b"private")
 
 _KEEP, _DROP, _LENGTH, _TYPE, _ID, _CONNECTION, _LOCATION, _COOKIE, _BUFFERING = range(
     9
 )
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
+    **dict.fromkeys(location.FIELDS, _LOCATION),
     # The host server's own; a second one would be a contradiction.
     b"date": _DROP,
     b"server": _DROP,
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
-    b"content-location": _LOCATION,
-    b"location": _LOCATION,
     b"x-accel-buffering": _BUFFERING,
     b"x-request-id": _ID,
 }
@@ -93,6 +96,8 @@ class HeaderPolicy:
     cookies: str = "isolate"
     isolation: str = "sandbox"
     owns_cors: bool = False
+    private: bool = False
+    """Whether callers are known by something that caches do not know."""
     session_id_name: bytes = field(init=False, repr=False)
     actions: _Actions = field(init=False, repr=False)
     """What to do with a response's fields, by their names."""
@@ -254,6 +259,8 @@ def inbound(
     kept.append((b"x-request-id", request.id))
     if plan.unbuffered:
         kept.append(_UNBUFFERED)
+    if policy.private and b"cache-control" not in found:
+        kept.append(_PRIVATE)
     return Reply(status, kept, None)
 
 
@@ -286,7 +293,7 @@ def _closer(
             keep(each)
         elif action is _LOCATION:
             public = request.route.public
-            keep((each[0], location.rewritten(each[1], session, public)))
+            keep((each[0], location.field(each[0], each[1], session, public)))
         elif action is _ID:
             has_id = True
             keep(each)
@@ -314,6 +321,13 @@ def _closer(
         kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
+    # RFC 9111 §4.3.4: what a 304 says replaces what the stored answer had said.
+    if (
+        policy.private
+        and status != 304
+        and not any(each[0] == b"cache-control" for each in kept)
+    ):
+        kept.append(_PRIVATE)
     if not has_length:
         if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
             kept.append(_EMPTY)

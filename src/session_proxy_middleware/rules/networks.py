@@ -34,6 +34,10 @@ REFUSED: dict[Network, str] = {
         # §3.2.1.3), past any rule about 127.0.0.0/8.
         ("0.0.0.0/8", "this host"),
         ("::/128", "this host"),
+        # Of no single machine.
+        ("224.0.0.0/4", "multicast"),
+        ("ff00::/8", "multicast"),
+        ("255.255.255.255/32", "broadcast"),
     )
 }
 """Where no session is unless somebody says so."""
@@ -48,6 +52,8 @@ _LAST_BYTES = tuple(
     )
 )
 _NAT64_OWN = _LAST_BYTES[-1]
+_ISATAP = (b"\0\0\x5e\xfe", b"\2\0\x5e\xfe")
+"""How an interface id begins that ends in an IPv4 address (RFC 5214 §6.1)."""
 _NAT64_LENGTHS = (48, 56, 64)
 """Prefixes in bits; RFC 6052 §2.2. That of 96 ends in the address."""
 
@@ -150,6 +156,8 @@ def _embedded(address: Address) -> list[IPv4Address]:
         guesses = [without[bits // 8 : bits // 8 + 4] for bits in _NAT64_LENGTHS]
         # Which length it is, only the gateway knows: read with another, zeros.
         found += [IPv4Address(guess) for guess in guesses if guess[0]]
+    if packed[8:12] in _ISATAP:
+        found.append(IPv4Address(packed[12:]))
     if address.sixtofour is not None:
         found.append(address.sixtofour)
     if address.teredo is not None:

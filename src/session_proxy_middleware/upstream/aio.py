@@ -93,7 +93,7 @@ class Engine:
                 if upload is None:
                     connection.send(head + h1.framing(outbound, outbound.length))
                 else:
-                    await connection.send_with_body(outbound, head, upload)
+                    connection.send_with_body(outbound, head, upload)
                 while not response.head:
                     if response.error is not None:
                         raise response.error

@@ -107,9 +107,7 @@ class Connection(asyncio.BufferedProtocol):
     __slots__ = (
         "_chunked",
         "_deadline",
-        "_first_read",
         "_head_sent",
-        "_interrupted",
         "_last_moment",
         "_pump",
         "_reader",
@@ -135,8 +133,6 @@ class Connection(asyncio.BufferedProtocol):
         self._sent = True
         self._chunked = False
         self._pump: asyncio.Task[None] | None = None
-        self._first_read: asyncio.Task[object] | None = None
-        self._interrupted = False
         # Backpressure.
         self._writable: asyncio.Future[None] | None = None
         self.read_paused = False
@@ -174,36 +170,32 @@ class Connection(asyncio.BufferedProtocol):
         if self._response is response:
             self.abort()
 
-    async def send_with_body(
+    def send_with_body(
         self, outbound: Outbound, head: bytes, upload: AsyncUpload
     ) -> None:
-        """The head at once, the body as it comes.
-
-        A body that is already there goes out in the same write. If it is not, the
-        head goes ahead in the next turn of the loop; and should the session answer
-        before the first bytes came, they are left to the pump, so that an early
-        answer passes.
-        """
+        """The head at once, the body as it comes: by a task of its own, for nobody may
+        stop waiting for a piece. An early answer passes meanwhile, and where a server's
+        `receive` is cancelled, what it was about to give can be lost (granian's)."""
         self._head_sent = self._sent = False
         self._touch()
-        self._interrupted = False
+        self._chunked = outbound.length is None
+        self._pump = self.engine.loop.create_task(
+            self._run_pump(outbound, head, upload)
+        )
+
+    async def _send_first(
+        self, outbound: Outbound, head: bytes, upload: AsyncUpload
+    ) -> None:
+        """A body that is already there goes out in the same write as the head. If it is
+        not, the head goes ahead in the next turn of the loop."""
         length = outbound.length
-        self._chunked = length is None
         ahead = self.engine.loop.call_soon(
             self._send_head, head + h1.framing(outbound, length)
         )
-        task = self._first_read = asyncio.current_task(self.engine.loop)
         try:
             data = await upload.read()
-        except asyncio.CancelledError:
-            if not self._interrupted or task is None or task.uncancel():
-                raise
-            data = b""
         finally:
-            self._first_read = None
             ahead.cancel()
-        if self._response is None:
-            return  # It failed, or is answered in full: nothing more to send.
         if not self._head_sent:
             if upload.ended and length is None:
                 length = len(data)  # All of it is here, so its length is known.
@@ -213,11 +205,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(head + self._encoded(data))
         elif data:
             self._transport.write(self._encoded(data))
-        if upload.ended:
-            self._finish_request()
-        else:
-            self._touch()
-            self._pump = self.engine.loop.create_task(self._run_pump(upload))
+        self._touch()
 
     def _send_head(self, encoded: bytes) -> None:
         self._head_sent = True
@@ -226,9 +214,12 @@ class Connection(asyncio.BufferedProtocol):
     def _encoded(self, data: bytes) -> bytes:
         return h1.chunk(data) if self._chunked and data else data
 
-    async def _run_pump(self, upload: AsyncUpload) -> None:
-        """The rest of the body, held up while the session does not take it."""
+    async def _run_pump(
+        self, outbound: Outbound, head: bytes, upload: AsyncUpload
+    ) -> None:
+        """All of the request, held up while the session does not take it."""
         try:
+            await self._send_first(outbound, head, upload)
             while not upload.ended:
                 if self._writable is not None:
                     await self._writable
@@ -293,8 +284,6 @@ class Connection(asyncio.BufferedProtocol):
             if response.size > HIGH_WATER and not self.read_paused:
                 self.read_paused = True
                 self._transport.pause_reading()
-            if self._first_read is not None:
-                self._interrupt()
             response.changed()
 
     def _complete(self, response: Response) -> None:
@@ -305,8 +294,6 @@ class Connection(asyncio.BufferedProtocol):
         if not self._sent:
             # What of the request is still to be written would never be read.
             self.abort()
-            if self._first_read is not None:
-                self._interrupt()
         elif self._reader.reusable:
             self.engine.give(self)
         else:
@@ -420,17 +407,9 @@ class Connection(asyncio.BufferedProtocol):
         """The exchange is lost; whoever waits for it learns why."""
         response = self._response
         if response is not None:
-            self._interrupt()
             response.release(error)
             self._response = None
         self.abort()
-
-    def _interrupt(self) -> None:
-        """An answer is there before the first bytes of the upload are."""
-        task = self._first_read
-        if task is not None and not self._interrupted:
-            self._interrupted = True
-            task.cancel()
 
     def _touch(self) -> None:
         self._deadline = monotonic() + self.engine.timeouts.idle
