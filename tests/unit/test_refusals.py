@@ -115,3 +115,19 @@ def test_a_body_that_an_upgrade_swallowed_is_the_requests_fault() -> None:
         BodyMeter(4, None, upgrade=True).count(b"", ended=True)
     with pytest.raises(InternalError):
         BodyMeter(4, None).count(b"", ended=True)
+
+
+def test_a_path_is_not_known_before_it_is_known_to_be_reserved() -> None:
+    """Requests of one path share what was found out about it, also between threads."""
+    route = Route("svc", None, b"/bot", b"/svc/sessions/x")
+    seen: list[tuple[str | None, bool]] = []
+
+    class Watching(frozenset[str]):
+        def __contains__(self, path: object) -> bool:
+            # Another thread, in the middle of the look.
+            seen.append((route.findings.plain, route.findings.reserved))
+            return super().__contains__(path)
+
+    path.look(route, Watching({"/bot"}))
+    assert seen == [(None, False)]
+    assert (route.findings.plain, route.findings.reserved) == ("/bot", True)

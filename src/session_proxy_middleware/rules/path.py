@@ -49,8 +49,10 @@ def look(route: Route, reserved: frozenset[str]) -> str:
     """The session's path decoded, worked out once for a route that is remembered, and
     with it whether it is one of `reserved`. Raises as `decoded` does."""
     findings = route.findings
-    findings.plain = found = decoded(route.target)
+    found = decoded(route.target)
     findings.reserved = plain(found) in reserved
+    # Last: where it is there, another thread takes the rest for known.
+    findings.plain = found
     return found
 
 
