@@ -118,6 +118,7 @@ class Portal:
                 return
             except (OSError, Broken):
                 if time.monotonic() > end or not self.alive:
+                    self.__exit__()
                     raise RuntimeError(f"{self.server}:\n{self.log}") from None
                 time.sleep(0.05)
 
