@@ -83,7 +83,8 @@ class Tunnels:
                 flow.send(await relay.run(accept, socket))
             elif type(step) is Reply:
                 await relay.unwatch()
-                flow.send(await _refuse(step, scope, send))
+                reason, sent = await _refuse(step, scope, send)
+                flow.send(Ending(reason, 0, sent, None, relay.passed()))
         except StopIteration:
             if relay.raised is not None:
                 raise relay.raised from None
@@ -165,19 +166,19 @@ def _headers(scope: Scope) -> Headers:
     return headers
 
 
-async def _refuse(reply: Reply, scope: Scope, send: Send) -> Ending:
+async def _refuse(reply: Reply, scope: Scope, send: Send) -> tuple[str, int]:
     """As an HTTP response where the server can, else as a close before accept, which
-    servers show as 403."""
-    body = reply.body or b""
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        await send({"type": "websocket.close", "code": 1008})
-        return Ending("completed", 0, 0, None, 0.0)
-    await send(
-        {
-            "type": "websocket.http.response.start",
-            "status": reply.status,
-            "headers": reply.headers,
-        }
-    )
-    await send({"type": "websocket.http.response.body", "body": body})
-    return Ending("completed", 0, len(body), None, 0.0)
+    servers show as 403. How that ended, and the bytes of the body."""
+    body = b""
+    try:
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            body = reply.body or b""
+            start = "websocket.http.response.start"
+            head = {"type": start, "status": reply.status, "headers": reply.headers}
+            await send(head)
+            await send({"type": "websocket.http.response.body", "body": body})
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+    except OSError:
+        return "client_disconnected", 0
+    return "completed", len(body)

@@ -238,6 +238,24 @@ def test_a_client_that_never_connected_asks_for_nothing() -> None:
     run(play)
 
 
+@pytest.mark.parametrize("extensions", [None, {"websocket.http.response": {}}])
+def test_a_client_that_left_before_its_refusal_is_no_failure(
+    extensions: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        async with portal(echo) as (app, _, _):
+            server = Server(app, "pk_wrong", extensions=extensions)
+            server.fail = OSError("gone")
+            await server.ended()
+
+    with caplog.at_level(logging.INFO, "session_proxy.access"):
+        run(play)
+    [record] = [each for each in caplog.records if each.name == "session_proxy.access"]
+    found = vars(record)
+    assert (found["status"], found["end_reason"]) == (401, "client_disconnected")
+    assert found["total_ms"] is not None
+
+
 def test_a_server_that_cannot_answer_gets_a_close() -> None:
     async def play() -> None:
         async with portal(echo) as (app, _, _):

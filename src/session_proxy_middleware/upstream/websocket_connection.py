@@ -89,7 +89,10 @@ class SessionSocket(asyncio.BufferedProtocol):
         if protocol.state is not OPEN:
             raise UpstreamProtocolError(f"handshake: {protocol.handshake_exc}")
         self.answered = self.opened = True
+        # A socket may be open for long, and there may be many.
+        del self._answer, self._reader
         self._incoming.feed(bytes(self._early))
+        self._early.clear()
         if self._lost:
             self._incoming.eof()
         self._settle()
