@@ -73,6 +73,9 @@ class ProxyError(Exception):
             (b"content-length", str(len(body)).encode()),
             (b"x-content-type-options", b"nosniff"),
             (b"x-session-proxy-error", cls.slug.encode()),
+            # RFC 9110 §15.1: a cache may keep a 404 that says nothing of it, and the
+            # session may be there a moment later.
+            (b"cache-control", b"no-store"),
             *cls.fields,
         ]
         return status, body, headers

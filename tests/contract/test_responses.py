@@ -33,6 +33,7 @@ def theirs(answer: Message) -> Fields:
         (name.lower(), value)
         for name, value in answer.headers
         if name.lower() not in SERVERS_OWN | OURS
+        and (name.lower(), value) != (b"cache-control", b"private")
     ]
 
 
@@ -47,7 +48,7 @@ def test_fields_are_kept_in_order_with_duplicates(
         (b"X-A", b"2"),
         (b"Set-Cookie", b"b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
         (b"X-B", b"3"),
-        (b"Link", b"</x>; rel=preload"),
+        (b"Link", b"<x>; rel=preload"),
         (b"Set-Cookie", b"a=3"),
         (b"X-Latin", b"caf\xe9"),
         (b"X-Empty", b""),
@@ -230,6 +231,10 @@ LOCATIONS = [
     ("{own}?x=1", "{public}/?x=1"),
     ("//{authority}/x", "{public}/x"),
     ("HTTP://{authority}/x", "{public}/x"),
+    ("http://127.1:{port}/x", "{public}/x"),
+    ("//0x7f000001:{port}/x", "{public}/x"),
+    ("http://[::ffff:127.0.0.1]:{port}/x", "{public}/x"),
+    ("http://localhost.:{port}/x", "{public}/x"),
     ("{public}/x", "{public}/x"),
     ("{public}", "{public}"),
     ("{public}x/y", "{public}{public}x/y"),
@@ -259,11 +264,41 @@ def test_references_into_the_session_are_made_public(
         "public": site.public,
         "own": upstream.url,
         "authority": f"127.0.0.1:{upstream.port}",
+        "port": str(upstream.port),
     }
     for given, expected in LOCATIONS:
         current = given.format(**values).encode()
         answer = site.request("GET", "/x")
         assert answer.one(field) == expected.format(**values).encode(), given
+
+
+def test_refresh_and_link_lead_to_the_public_url_too(
+    portal: Portal, serve: Serve
+) -> None:
+    fields: list[tuple[bytes, bytes]] = []
+    upstream = serve(lambda conn: reply_forever(conn, lambda: fields))
+    site = portal.mount(upstream)
+    public, own = site.public.encode(), upstream.url.encode()
+    fields += [
+        (b"Refresh", b"1; url=" + own + b"/x"),
+        (b"Link", b"</a>; rel=next, <" + own + b'/b>; title="</c>", <https://x/d>'),
+    ]
+    answer = site.request()
+    assert answer.one("refresh") == b"1; url=" + public + b"/x"
+    assert answer.one("link") == (
+        b'<%b/a>; rel=next, <%b/b>; title="</c>", <https://x/d>' % (public, public)
+    )
+
+
+def test_what_says_nothing_of_caches_is_kept_by_none_that_is_shared(
+    portal: Portal, serve: Serve
+) -> None:
+    """CVE-2023-30861 (Flask): a cache in front gave one user's cookie to others."""
+    site = portal.mount(serve(answering(response(headers=[(b"Set-Cookie", b"a=b")]))))
+    assert site.request().one("cache-control") == b"private"
+    public = [(b"Cache-Control", b"public, max-age=60")]
+    site = portal.mount(serve(answering(response(headers=public))))
+    assert site.request().one("cache-control") == b"public, max-age=60"
 
 
 def reply_forever(conn: Conn, headers: object) -> None:

@@ -135,6 +135,7 @@ def check(answer: Message, row: Row, *, to: str = "GET") -> None:
     body = b'{"error": "%b", "code": "%b"}' % (row.error, row.code)
     assert answer.one("Content-Type") == b"application/json"
     assert answer.one("X-Content-Type-Options") == b"nosniff"
+    assert answer.one("Cache-Control") == b"no-store"
     assert answer.one("Content-Length") == b"%d" % len(body)
     assert re.fullmatch(rb"[A-Za-z0-9._:~+/=@-]{1,200}", answer.one("X-Request-Id"))
     for name in _ONLY_SOME:

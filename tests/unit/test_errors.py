@@ -95,6 +95,7 @@ def test_an_answer_is_the_row_of_the_table(row: Row) -> None:
         "content-type": "application/json",
         "content-length": str(len(reply.body)),
         "x-content-type-options": "nosniff",
+        "cache-control": "no-store",
         "x-session-proxy-error": slug,
         "x-request-id": "id-1",
         **fields,

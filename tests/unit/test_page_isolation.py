@@ -98,6 +98,7 @@ def test_what_no_browser_makes_a_page_of_is_left_alone(content_type: bytes) -> N
         LENGTH,
         (b"content-type", content_type),
         (b"x-request-id", b"r-1"),
+        (b"cache-control", b"private"),
     ]
 
 
@@ -169,7 +170,8 @@ def test_a_field_that_speaks_for_the_origin_is_not_passed_on(name: bytes) -> Non
 def test_without_isolation_pages_are_passed_on_as_they_are() -> None:
     fields = [LENGTH, (b"content-type", b"text/html"), (OPTIONS, b"x")]
     headers = passed_on(200, fields, isolation="off").headers
-    assert headers == [*fields, (b"x-request-id", b"r-1")]
+    private = (b"cache-control", b"private")
+    assert headers == [*fields, (b"x-request-id", b"r-1"), private]
     assert passed_on(304, [], isolation="off").headers == [(b"x-request-id", b"r-1")]
 
 

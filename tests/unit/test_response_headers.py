@@ -11,6 +11,7 @@ from tests.unit.crossing import passed_on, values
 from tests.unit.test_request_headers import FIELDS, HOP_BY_HOP, NAMES
 
 LENGTH = (b"content-length", b"5")
+PRIVATE = (b"cache-control", b"private")
 
 
 @given(FIELDS, st.lists(NAMES, max_size=3))
@@ -27,6 +28,7 @@ def test_no_field_of_the_upstream_hop_survives(
 def test_every_other_field_keeps_its_place(fields: Headers) -> None:
     plain = [(b"z-" + name, value) for name, value in fields]
     cookies = [(b"set-cookie", b"a=1"), *plain, (b"content-length", b"0")]
+    cookies.append((b"cache-control", b"no-cache"))
     reply = passed_on(200, cookies, cookies="forward", isolation="off")
     assert reply.headers == [*cookies, (b"x-request-id", b"r-1")]
 
@@ -34,7 +36,7 @@ def test_every_other_field_keeps_its_place(fields: Headers) -> None:
 def test_only_the_proxy_says_that_an_answer_is_its_own() -> None:
     fields = [(b"x-session-proxy-error", b"forged"), (b"x-session-proxy-x", b"1")]
     headers = passed_on(404, [*fields, LENGTH], isolation="off").headers
-    assert headers == [LENGTH, (b"x-request-id", b"r-1")]
+    assert headers == [LENGTH, (b"x-request-id", b"r-1"), PRIVATE]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +82,23 @@ def test_a_request_id_of_the_sessions_own_is_not_doubled() -> None:
 def test_a_request_id_that_belongs_to_the_hop_is_replaced() -> None:
     fields = [(b"x-request-id", b"theirs"), (b"connection", b"X-Request-Id")]
     assert values(passed_on(200, fields).headers, b"x-request-id") == [b"r-1"]
+
+
+@pytest.mark.parametrize("status", [200, 204, 206, 301, 302, 404, 500])
+def test_what_says_nothing_of_caches_is_its_callers_alone(status: int) -> None:
+    """CVE-2023-30861 (Flask): a cache that many share kept one user's cookie."""
+    for fields in ([], [(b"expires", b"0")], [(b"set-cookie", b"a=b")]):
+        reply = passed_on(status, fields)
+        assert values(reply.headers, b"cache-control") == [b"private"]
+
+
+@pytest.mark.parametrize("said", [b"public, max-age=60", b"no-store", b""])
+def test_what_a_session_says_of_caches_is_left_alone(said: bytes) -> None:
+    reply = passed_on(200, [(b"cache-control", said)])
+    assert values(reply.headers, b"cache-control") == [said]
+    hop = [(b"cache-control", said), (b"connection", b"cache-control")]
+    assert values(passed_on(200, hop).headers, b"cache-control") == [b"private"]
+    assert values(passed_on(304, []).headers, b"cache-control") == []
 
 
 @pytest.mark.parametrize("status", [100, 101, 199, 600, 999, 0])

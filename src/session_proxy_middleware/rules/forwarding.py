@@ -30,16 +30,30 @@ _BODILESS = frozenset({204, 205, 304})
 # nginx would else collect a stream before it passes any of it on.
 _UNBUFFERED: Field = (b"x-accel-buffering", b"no")
 _EMPTY: Field = (b"content-length", b"0")
+# Each answer is one caller's. Caches that several share keep what came with a key from
+# the others (RFC 9111 §3.5); of cookies, by which a host may know its callers, they
+# know nothing (CVE-2023-30861). One's own cache may keep it as long as it would have.
+_PRIVATE: Field = (b"cache-control", b"private")
 
-_KEEP, _DROP, _LENGTH, _TYPE, _ID, _CONNECTION, _LOCATION, _COOKIE, _BUFFERING = range(
-    9
-)
+(
+    _KEEP,
+    _DROP,
+    _LENGTH,
+    _TYPE,
+    _ID,
+    _CONNECTION,
+    _LOCATION,
+    _COOKIE,
+    _BUFFERING,
+    _CACHING,
+) = range(10)
 _RESPONSE_ACTIONS = {
     **dict.fromkeys(HOP_BY_HOP, _DROP),
     **dict.fromkeys(location.FIELDS, _LOCATION),
     # The host server's own; a second one would be a contradiction.
     b"date": _DROP,
     b"server": _DROP,
+    b"cache-control": _CACHING,
     b"connection": _CONNECTION,
     b"content-length": _LENGTH,
     b"x-accel-buffering": _BUFFERING,
@@ -188,7 +202,7 @@ def inbound(
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []
-    has_id = has_length = has_buffering = False
+    has_id = has_length = has_buffering = has_caching = False
     weight = 0
     actions = policy.actions
     for each in headers:
@@ -216,6 +230,9 @@ def inbound(
         elif action is _BUFFERING:
             has_buffering = True
             keep(each)
+        elif action is _CACHING:
+            has_caching = True
+            keep(each)
         else:
             connection.append(each[1])
     if status in _BODILESS:
@@ -225,6 +242,7 @@ def inbound(
     if connection and (named := named_by(connection)):
         kept = [each for each in kept if each[0] not in named]
         has_id = has_id and b"x-request-id" not in named
+        has_caching = has_caching and b"cache-control" not in named
         if b"content-type" in named:
             weight = 0
     if policy.sandbox and (weight != 1 or status == 304):
@@ -233,6 +251,9 @@ def inbound(
         kept = isolation.sandboxed(kept)
     if not has_id:
         kept.append((b"x-request-id", request.id))
+    # RFC 9111 §4.3.4: what a 304 says replaces what the stored answer had said.
+    if not has_caching and status != 304:
+        kept.append(_PRIVATE)
     if not has_length:
         if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
             kept.append(_EMPTY)
