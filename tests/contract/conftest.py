@@ -3,7 +3,9 @@
 Alone, `pytest` runs the whole on the two of `WHOLE` and what is marked `everywhere`
 on the others. `--servers=rest` runs what that leaves out, `--servers=all` the whole on
 every one, and names separated by commas on them. The whole is the same tests on every
-server; a test that counts or repeats says by `portal.whole` how often on which.
+server; a test that counts or repeats says by `portal.whole` how often on which. What is
+marked `engine` (where a session has gone, while requests to it are under way) is tried
+on the two alone.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     elif not asked:
         everywhere = metafunc.definition.get_closest_marker("everywhere")
         names = list(EXPECTED if everywhere else WHOLE)
+    if metafunc.definition.get_closest_marker("engine") is not None:
+        names = [name for name in names if name in WHOLE]
     if fixture == "portal":
         metafunc.parametrize(fixture, names, indirect=True, scope="session")
     else:  # The test starts it itself.

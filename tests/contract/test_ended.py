@@ -18,6 +18,8 @@ from ..support.wire import PATIENCE, Message, Wire, chunked
 from .conftest import Serve
 from .test_access_records import ended
 
+pytestmark = pytest.mark.engine
+
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 AT_ONCE = 2.0
 """Seconds, on a busy machine. Nobody has to ask for it: the process knows."""

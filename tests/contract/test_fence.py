@@ -15,6 +15,8 @@ from ..support.upstream import Conn, Play, Upstream, answering, response
 from .conftest import Serve
 from .test_access_records import ended
 
+pytestmark = pytest.mark.engine
+
 VIAS = ["", "httpx"]
 
 
