@@ -157,7 +157,8 @@ class SessionProxyMiddleware:
                 await response.aclose()
 
     async def _disown(self, step: Disown) -> None:
-        await step.response.aclose()
+        if step.response is not None:
+            await step.response.aclose()
         self._closer.forget(step.session)
 
     def _end(self, session: Session) -> None:

@@ -137,7 +137,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             try:
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
-                    yield from check_guard(response, session)
+                    yield from check_guard(response, session, response)
             except (ConnectFailed, ConnectTimeout, Misdirected) as failure:
                 # Nothing was processed, so a second try delivers nothing twice.
                 session = yield from find_again(session, failure, meter)
@@ -145,7 +145,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
-                    yield from check_guard(response, session)
+                    yield from check_guard(response, session, response)
             reply = forwarding.inbound(
                 response.status, response.headers, request, session, policy
             )

@@ -35,6 +35,7 @@ class Disown:
 
     session: Session
     response: Any
+    """None where it is closed already."""
 
 
 class Head(Protocol):
@@ -49,13 +50,15 @@ def refused(response: Head, session: Session) -> bool:
     return (REFUSED, session.id_bytes) in response.headers
 
 
-def check_guard(response: Head, session: Session) -> Generator[Disown, None, None]:
-    """Let a session's own 421 pass.
+def check_guard(
+    head: Head, session: Session, response: Any
+) -> Generator[Disown, None, None]:
+    """Let a session's own 421 pass. `response` is what is to be closed, or None.
 
     Raises:
         Misdirected: it is a guard's.
     """
-    if refused(response, session):
+    if refused(head, session):
         yield Disown(session, response)
         raise Misdirected(f"another session is at {session.upstream}")
 

@@ -141,8 +141,9 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
 
 
 def _check_guard(answer: Connected | Refused, session: Session) -> Answered:
+    # The connection of a refusal is closed already.
     if type(answer) is Refused and answer.status == MISDIRECTED:
-        yield from check_guard(answer, session)
+        yield from check_guard(answer, session, None)
 
 
 def _outbound(
