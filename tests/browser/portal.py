@@ -131,8 +131,13 @@ def pages(answers: dict[str, bytes]) -> Play:
     """Answer each path with its page, any other with a 404."""
 
     def play(conn: Conn) -> None:
-        while True:
-            path = conn.request().target.split(b"?")[0].decode()
-            conn.send(answers.get(path) or response(status="404 Not Found"))
+        try:
+            while True:
+                path = conn.request().target.split(b"?")[0].decode()
+                conn.send(answers.get(path) or response(status="404 Not Found"))
+        finally:
+            # Browsers keep connections, some of them not used yet, and would come back
+            # to this one when nobody answers there any more.
+            conn.finish()
 
     return play

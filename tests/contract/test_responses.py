@@ -47,7 +47,7 @@ def test_fields_are_kept_in_order_with_duplicates(
         (b"X-A", b"2"),
         (b"Set-Cookie", b"b=2; Expires=Wed, 21 Oct 2026 07:28:00 GMT"),
         (b"X-B", b"3"),
-        (b"Link", b"</x>; rel=preload"),
+        (b"Link", b"<x>; rel=preload"),
         (b"Set-Cookie", b"a=3"),
         (b"X-Latin", b"caf\xe9"),
         (b"X-Empty", b""),
@@ -230,6 +230,10 @@ LOCATIONS = [
     ("{own}?x=1", "{public}/?x=1"),
     ("//{authority}/x", "{public}/x"),
     ("HTTP://{authority}/x", "{public}/x"),
+    ("http://127.1:{port}/x", "{public}/x"),
+    ("//0x7f000001:{port}/x", "{public}/x"),
+    ("http://[::ffff:127.0.0.1]:{port}/x", "{public}/x"),
+    ("http://localhost.:{port}/x", "{public}/x"),
     ("{public}/x", "{public}/x"),
     ("{public}", "{public}"),
     ("{public}x/y", "{public}{public}x/y"),
@@ -259,6 +263,7 @@ def test_references_into_the_session_are_made_public(
         "public": site.public,
         "own": upstream.url,
         "authority": f"127.0.0.1:{upstream.port}",
+        "port": str(upstream.port),
     }
     for given, expected in LOCATIONS:
         current = given.format(**values).encode()
@@ -322,3 +327,21 @@ def test_the_answer_shows_no_internal_address(portal: Portal, serve: Serve) -> N
     for site in (portal.mount(serve()), portal.mount("http://127.0.0.1:9")):
         answer = site.request()
         assert not re.search(rb"127\.0\.0\.1|:9\b", answer.raw + answer.body)
+
+
+def test_refresh_and_link_lead_to_the_public_url_too(
+    portal: Portal, serve: Serve
+) -> None:
+    fields: list[tuple[bytes, bytes]] = []
+    upstream = serve(lambda conn: reply_forever(conn, lambda: fields))
+    site = portal.mount(upstream)
+    public, own = site.public.encode(), upstream.url.encode()
+    fields += [
+        (b"Refresh", b"1; url=" + own + b"/x"),
+        (b"Link", b"</a>; rel=next, <" + own + b'/b>; title="</c>", <https://x/d>'),
+    ]
+    answer = site.request()
+    assert answer.one("refresh") == b"1; url=" + public + b"/x"
+    assert answer.one("link") == (
+        b'<%b/a>; rel=next, <%b/b>; title="</c>", <https://x/d>' % (public, public)
+    )

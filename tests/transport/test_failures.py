@@ -149,7 +149,7 @@ def test_a_connection_that_ends_before_the_response_is_unreachable(
         if read:
             peer.request()
         else:
-            time.sleep(0.02)  # Or the connect itself would fail.
+            time.sleep(0.1)  # Or the connect itself would fail.
         peer.close() if how == "close" else peer.reset()
 
     up = serve(script)
