@@ -63,6 +63,7 @@ def test_its_inline_scripts_run_and_its_links_into_the_session_work(
 def test_it_can_do_nothing_as_the_user(
     user: Chromium, portal: Portal, serve: Serve
 ) -> None:
+    """As Coder's documentation of path-based applications warns."""
     upstream = serve(SITE)
     user.open(portal.session(upstream.url))
     assert user.run("return self.origin") == "null"
@@ -111,6 +112,7 @@ def test_without_isolation_it_could_do_all_of_that(
 def test_it_cannot_set_a_cookie_that_the_portal_sees(
     user: Chromium, portal: Portal, serve: Serve
 ) -> None:
+    """CVE-2024-28233 (JupyterHub), CVE-2023-23934 (Werkzeug)."""
     evil = [
         b"portal_login=evil; Path=/",
         b"portal_login=evil; Domain=127.0.0.1; Path=/",

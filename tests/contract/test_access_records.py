@@ -310,6 +310,33 @@ def test_a_half_closed_client_gets_an_answer_that_comes_at_once(
     assert ended(site) == (200, "session", "completed")
 
 
+@pytest.mark.parametrize("leave", [reset, Wire.close])
+def test_a_client_that_leaves_in_its_upload(
+    portal: Portal, serve: Serve, leave: Any
+) -> None:
+    upstream = serve(silent)
+    site = portal.mount(upstream)
+    with site.open("POST", "/x", [(b"Content-Length", b"1000000")]) as client:
+        client.send(bytes(70_000))
+        conn = upstream.connection()
+        time.sleep(0.1)
+        leave(client)
+        assert conn.gone.wait(PATIENCE)
+        found = record(site)
+    assert ended(site) == (499, "nobody", "client_disconnected")
+    assert 60_000 < found["bytes_received"] <= 70_000
+
+
+def test_a_body_that_grows_over_the_limit(portal: Portal, serve: Serve) -> None:
+    upstream = serve()
+    site = portal.mount(upstream, via="small")
+    with site.open("POST", "/x", [(b"Transfer-Encoding", b"chunked")]) as client:
+        client.send(chunked(bytes(60_000), bytes(60_000)))
+        check(client.answer(), contract.BODY_TOO_LARGE)
+    assert ended(site) == (413, "proxy", "body_too_large")
+    assert upstream.all_gone(1.0)
+
+
 def test_a_client_that_stalls_its_upload(portal: Portal, serve: Serve) -> None:
     upstream = serve(silent)
     site = portal.mount(upstream, via="quick")

@@ -61,6 +61,7 @@ def test_nobody_gets_somebody_elses_response(
 def test_a_cookie_that_one_client_was_given_is_sent_for_no_other(
     portal: Portal, serve: Serve, via: str
 ) -> None:
+    """GHSA-7vwr-g6pm-9hc8 (fastapi-proxy-lib)."""
     upstream = serve(echo)
     site = portal.mount(upstream, via=via)
     first = site.request("GET", "/", [(b"X-Who", b"first")])

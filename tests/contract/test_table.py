@@ -49,6 +49,7 @@ def test_another_scheme_is_no_credential(site: Site) -> None:
 
 @pytest.mark.parametrize("credentials", WRONG_CREDENTIALS)
 def test_a_wrong_credential(site: Site, credentials: list[bytes]) -> None:
+    """CVE-2021-32777 (Envoy): of several equal fields the last alone was looked at."""
     fields = [(b"Authorization", value) for value in credentials]
     answer = site.request("GET", headers=fields, key=None)
     check(answer, contract.WRONG_CREDENTIAL)

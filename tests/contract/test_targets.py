@@ -74,6 +74,7 @@ def test_targets_arrive_byte_for_byte(portal: Portal, serve: Serve, via: str) ->
 
 
 def test_twenty_thousand_parameters_arrive(portal: Portal, serve: Serve) -> None:
+    """CVE-2022-2880, CVE-2026-39825 (Go): the proxy read a query in its own way."""
     upstream = serve()
     site = portal.mount(upstream)
     # uvicorn's httptools takes targets of up to 64 KiB.
@@ -244,6 +245,7 @@ def test_the_absolute_form_decides_nothing(
     "service", ["a@trap.test", "a:80", "%40trap", "trap.test%3a80", "%2e%2e", "a%5cb"]
 )
 def test_odd_services_are_not_found(portal: Portal, serve: Serve, service: str) -> None:
+    """CVE-2025-47269 (code-server), CVE-2024-2206 (Gradio)."""
     portal.mount(serve())
     answer = portal.request("GET", f"/{service}/sessions/{UNKNOWN}/x")
     check(answer, contract.SERVICE_NOT_FOUND)
@@ -253,6 +255,7 @@ def test_odd_services_are_not_found(portal: Portal, serve: Serve, service: str) 
 def test_headers_that_name_another_path_change_no_decision(
     portal: Portal, serve: Serve, path: str
 ) -> None:
+    """CVE-2026-40575 (oauth2-proxy): it allowed one path and served another."""
     site = portal.mount(serve())
     names = (b"X-Forwarded-Uri", b"X-Original-URL", b"X-Rewrite-Url", b"X-Path")
     fields = [(name, b"/status") for name in names]

@@ -96,6 +96,7 @@ def test_what_is_listed_is_connected_to(open_to: Opener, upstream: Upstream) -> 
 def test_a_name_is_connected_to_at_the_address_that_was_checked(
     open_to: Opener, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """CVE-2022-3294, CVE-2020-8562 (Kubernetes): it was looked up twice."""
     asked = resolver(monkeypatch, ["127.0.0.1"], ["169.254.169.254"])
     driver = open_to()
     session = session_at(f"http://rebound.test:{port_of(upstream)}")

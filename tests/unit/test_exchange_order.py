@@ -139,6 +139,24 @@ def test_an_authenticator_takes_the_place_of_the_keys() -> None:
     assert world.steps[0] == Authenticate(request)
 
 
+@pytest.mark.parametrize("name", ["service", "session_id", "target", "public"])
+def test_a_hook_cannot_turn_a_request_elsewhere(name: str) -> None:
+    """Envoy's note on `ext_authz` and cleared routes: what was decided for one route
+    was done on another."""
+    flow = exchange(a_request(), a_proxy(authenticate=lambda request: None))
+    step = next(flow)
+    assert isinstance(step, Authenticate)
+    with pytest.raises(AttributeError):
+        setattr(step.request.route, name, "other")
+    flow.close()
+
+
+def test_without_keys_and_without_a_hook_nobody_is_let_in() -> None:
+    """CVE-2023-48022 (Ray): open unless somebody closed it."""
+    reply = World().run(a_request(), SessionProxy(MemoryStore()))
+    assert (reply.status, slug(reply)) == (401, "unauthenticated")
+
+
 # Each breaks one rule more than the one before it, in the order of the contract: the
 # first broken rule decides. What is asked up to then stands beside it.
 LADDER: list[tuple[str, dict[str, Any], list[type]]] = [
