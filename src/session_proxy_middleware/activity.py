@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
 from typing import Any
 from weakref import WeakSet
 
+from . import background
 from .errors import StoreUnavailable
 from .interfaces import Store
 from .models import Session
@@ -53,17 +53,11 @@ class Activity:
     def begin(self) -> None:
         """Write what is noted from now on, once it is time."""
         with self._lock:
-            # At the end of the interpreter no thread begins any more, and `start` would
-            # wait for ever: a request that was under way is noted even then.
-            if self.due or sys.is_finalizing():
+            if self.due:
                 return
             self.due = True
-        thread = threading.Thread(target=self._run, name="session-proxy", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # There may be no more threads: later, then.
+        if not background.began(self._run):  # Later, then.
             self.due = False
-            log.debug("last activity is not written: %s", error)
 
     def flush(self) -> None:
         """Write what has been noted. What can't be written is lost, which does no

@@ -127,7 +127,8 @@ class SessionProxyMiddleware:
                         session = step.outbound.session
                         if client is None:
                             client = Client(receive, step.meter, lookout, session)
-                        client.session = session
+                        else:  # It has moved.
+                            client.session = session
                         if session.epoch in self._endings:
                             raise SessionNotFound("ended since it was looked up")
                         upload = client if step.meter is not None else None

@@ -175,8 +175,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             if activity is not None and error is None:
                 activity.note(held, principal.id)
         if access_log.isEnabledFor(logging.INFO):
-            cut = "draining" if limiter.draining else "cancelled"
-            record(request, principal, status, error, ending, cut)
+            record(request, principal, status, error, ending, limiter.draining)
 
 
 def admit(request: Request, proxy: SessionProxy) -> Answered:
@@ -273,13 +272,14 @@ def record(
     status: int,
     error: ProxyError | None,
     ending: Ending | None,
-    cut: str,
+    draining: bool,
 ) -> None:
     """One line a request, and the same as attributes (`extra`) for programs.
 
-    `cut` is the reason where nobody told one: the server ended the request.
-    Never a query string, a credential, or an upstream address.
+    Where nobody told a reason, the server ended the request, perhaps since the proxy
+    is `draining`. Never a query string, a credential, or an upstream address.
     """
+    cut = "draining" if draining else "cancelled"
     route = request.route
     if error is not None:
         answered_by, reason = "proxy", error.slug

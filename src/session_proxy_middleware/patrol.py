@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from . import background
 from .errors import StoreUnavailable
 from .models import Session
 
@@ -44,12 +44,8 @@ class Patrol:
         if self._due == here:
             return
         self._due = here
-        thread = threading.Thread(target=self._run, name="session-proxy", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError as error:  # There may be no more threads: later, then.
+        if not background.began(self._run):  # Later, then.
             self._due = None
-            log.debug("nobody asks whether sessions have ended: %s", error)
 
     def _run(self) -> None:
         time.sleep(self._every)

@@ -136,8 +136,7 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
             if activity is not None and error is None:
                 activity.note(held, principal.id)
         if access_log.isEnabledFor(logging.INFO):
-            cut = "draining" if limiter.draining else "cancelled"
-            record(request, principal, status, error, ending, cut)
+            record(request, principal, status, error, ending, limiter.draining)
 
 
 def _check_guard(answer: Connected | Refused, session: Session) -> Answered:

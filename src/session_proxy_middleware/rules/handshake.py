@@ -27,8 +27,8 @@ _AUTHORITY = re.compile(rb"(https?)://([^/?#@\s]+)")
 _DEFAULT_PORT = {b"http": b":80", b"https": b":443"}
 
 # RFC 6455 §7.4.1 and the IANA registry: codes that stand in no close frame.
-NORMAL, GOING_AWAY, PROTOCOL_ERROR = 1000, 1001, 1002
-NO_STATUS, LOST, NO_TLS = 1005, 1006, 1015
+NORMAL, GOING_AWAY = 1000, 1001
+NO_STATUS, LOST = 1005, 1006
 TOO_BIG, BROKEN, RESTART, BAD_GATEWAY = 1009, 1011, 1012, 1014
 _SENT = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
 _LONGEST_REASON = 123

@@ -1,8 +1,9 @@
 """The default under WSGI: the same codec and pool on blocking sockets.
 
-Sockets do not block by themselves; every wait is one `poll` that can watch two
-things at once, the session and where possible the client. So it works in threads
-and under gevent's patched `select` alike, and needs no event loop.
+A call that receives waits by itself, for a moment, where the system can bound that
+(`AT_ONCE`); every longer wait is one `poll` that can watch two things at once, the
+session and where possible the client. TLS and gevent wait by `poll` alone. So it works
+in threads and under gevent's patched `select` alike, and needs no event loop.
 """
 
 from __future__ import annotations

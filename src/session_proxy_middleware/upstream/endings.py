@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from threading import Lock
 from time import monotonic
+
+from .. import background
 
 log = logging.getLogger("session_proxy")
 
@@ -57,13 +58,8 @@ class Later:
         with self._lock:
             self._waiting.append((monotonic() + ENDING, value))
             alone = len(self._waiting) == 1
-        if not alone:
-            return
-        thread = threading.Thread(target=self._run, name="session-proxy", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # There may be no more threads: now, then.
-            self._run()
+        if alone and not background.began(self._run):
+            self._run()  # Now, then.
 
     def _run(self) -> None:
         while True:
