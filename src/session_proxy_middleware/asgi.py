@@ -83,34 +83,33 @@ class SessionProxyMiddleware:
         proxy.draining.watch(self._break_off)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
+        kind, route = scope["type"], None
         if kind == "http" or kind == "websocket":
             path = scope["path"]
             at = path.find(self._mark)
             if at >= 0 and path.find("/", at + self._reach) >= 0:
                 known = scope.get
                 route = self._match(path, known("raw_path"), known("root_path", ""))
-                if route is not None:
-                    if kind == "websocket":
-                        await self._tunnels.serve(scope, route, receive, send)
-                        return
-                    client = known("client")
-                    request = Request(
-                        known("method", "GET"),
-                        route,
-                        known("query_string") or None,
-                        scope["headers"],
-                        client[0] if client else None,
-                        known("scheme", "http"),
-                        known("http_version", "1.1"),
-                        scope,
-                    )
-                    await self._serve(request, receive, send)
-                    return
         elif kind == "lifespan":
             life = Lifespan(self._proxy, self._transport, receive, send)
             receive, send = life.receive, life.send
-        await self._app(scope, receive, send)
+        if route is None:
+            await self._app(scope, receive, send)
+        elif kind == "websocket":
+            await self._tunnels.serve(scope, route, receive, send)
+        else:
+            address = known("client")
+            request = Request(
+                scope["method"],
+                route,
+                known("query_string") or None,
+                scope["headers"],
+                address[0] if address else None,
+                known("scheme", "http"),
+                known("http_version", "1.1"),
+                scope,
+            )
+            await self._serve(request, receive, send)
 
     async def _serve(self, request: Request, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -124,14 +123,16 @@ class SessionProxyMiddleware:
             while type(step) is not Reply:
                 try:
                     if type(step) is RoundTrip:
-                        session = step.outbound.session
+                        session, meter = step.outbound.session, step.meter
                         if client is None:
-                            client = Client(receive, step.meter, lookout, session)
+                            client = Client(receive, lookout, session)
+                            if meter is not None:
+                                client.expect(meter)
                         else:  # It has moved.
                             client.session = session
                         if session.epoch in self._endings:
                             raise SessionNotFound("ended since it was looked up")
-                        upload = client if step.meter is not None else None
+                        upload = client if meter is not None else None
                         answer = response = await lookout.asend(step.outbound, upload)
                     else:
                         answer = await self._ask[type(step)](step)
@@ -147,8 +148,44 @@ class SessionProxyMiddleware:
                     step = flow.throw(failure)
                 else:
                     step = flow.send(answer)
-            flow.send(await _stream(step, response, client, send, started))
-        except StopIteration:
+            headers_after = perf_counter() - started
+            reason, sent = "completed", 0
+            try:
+                if client is not None:
+                    client.turns = 1
+                start = "http.response.start"
+                await send(
+                    {"type": start, "status": step.status, "headers": step.headers}
+                )
+                data = step.body
+                if data is None and client is not None and response is not None:
+                    if not response.complete:
+                        await _stream(response, client, send)
+                    client.whole = True
+                    data = b"".join(response.pieces)
+                if data:
+                    sent = len(data)
+                await send({"type": "http.response.body", "body": data or b""})
+            except asyncio.CancelledError:
+                if client is None or not client.interrupted():
+                    raise
+                reason = client.reason
+            except (ClientDisconnected, OSError):
+                reason = "client_disconnected"
+            except ResponseTruncated as truncated:
+                # No final message: the server breaks the connection off, so that the
+                # truncation shows.
+                reason = truncated.reason
+            except ProxyError as error:
+                reason = error.slug
+            if step.recorded:
+                received = 0
+                if client is not None:
+                    received, sent = client.received, client.sent + sent
+                total = perf_counter() - started
+                step.ending = Ending(reason, received, sent, headers_after, total)
+            next(flow, None)
+        except StopIteration:  # The client has left: there is nobody to answer.
             return
         finally:
             flow.close()
@@ -176,60 +213,19 @@ class SessionProxyMiddleware:
                 loop.call_soon_threadsafe(lookout.break_off)
 
 
-async def _stream(
-    reply: Reply,
-    response: AsyncResponse | None,
-    client: Client | None,
-    send: Send,
-    started: float,
-) -> Ending:
-    """Send the reply; what is left to tell is how that ended."""
-    sent = 0
-    reason = "completed"
-    headers_after = perf_counter() - started
-    if client is not None:
-        client.turns = 1
-    try:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": reply.status,
-                "headers": reply.headers,
-            }
-        )
-        data = reply.body
-        if data is None and response is not None and client is not None:
-            if not response.complete:
-                if not response.pieces:
-                    # Some servers hold the head back until a piece of the body comes.
-                    await send(_more(b""))
-                while not response.complete:
-                    client.turns += 1
-                    data = await response.read()
-                    client.turns += 1
-                    client.flowed()
-                    if data:
-                        sent += len(data)
-                        await send(_more(data))
-            client.whole = True
-            data = b"".join(response.pieces)
-        data = data or b""
-        sent += len(data)
-        await send({"type": "http.response.body", "body": data})
-    except asyncio.CancelledError:
-        if client is None or not client.interrupted():
-            raise
-        reason = client.reason
-    except (ClientDisconnected, OSError):
-        reason = "client_disconnected"
-    except ResponseTruncated as truncated:
-        # No final message: the server breaks the connection off, so that the
-        # truncation shows.
-        reason = truncated.reason
-    except ProxyError as error:
-        reason = error.slug
-    received = client.received if client is not None else 0
-    return Ending(reason, received, sent, headers_after, perf_counter() - started)
+async def _stream(response: AsyncResponse, client: Client, send: Send) -> None:
+    """Send the body as it comes, up to the pieces that came with its end."""
+    if not response.pieces:
+        # Some servers hold the head back until a piece of the body comes.
+        await send(_more(b""))
+    while not response.complete:
+        client.turns += 1
+        data = await response.read()
+        client.turns += 1
+        client.flowed()
+        if data:
+            client.sent += len(data)
+            await send(_more(data))
 
 
 def _more(data: bytes) -> Message:

@@ -50,6 +50,11 @@ class Client:
     """Why the request was interrupted, if it was."""
     aged = False
     """Whether it has seen a look, and been passed by."""
+    meter: BodyMeter | None = None
+    ended = True
+    """Whether the last of its body was given."""
+    sent = 0
+    """Bytes it was sent of a body that comes in pieces."""
     turns = 0
     """Odd while something is being sent to the client."""
     whole = False
@@ -59,22 +64,19 @@ class Client:
     _watcher: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
-    def __init__(
-        self,
-        receive: Receive,
-        meter: BodyMeter | None,
-        lookout: Lookout,
-        session: Session,
-    ) -> None:
+    def __init__(self, receive: Receive, lookout: Lookout, session: Session) -> None:
         self.session = session
         self._receive = receive
         self._lookout = lookout
         self._task = asyncio.current_task(lookout.loop)
-        self.meter = meter
-        self.ended = meter is None
         lookout.young.add(self)
         if not lookout.due:
             lookout.begin()
+
+    def expect(self, meter: BodyMeter) -> None:
+        """A body comes, to be counted with this."""
+        self.meter = meter
+        self.ended = False
 
     @property
     def received(self) -> int:

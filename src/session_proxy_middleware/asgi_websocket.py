@@ -80,12 +80,16 @@ class Tunnels:
                     "subprotocol": step.subprotocol,
                     "headers": step.headers,
                 }
-                flow.send(await relay.run(accept, socket))
+                step.ending = await relay.run(accept, socket)
+                next(flow, None)
+                if relay.raised is not None:
+                    raise relay.raised
             elif type(step) is Reply:
                 await relay.unwatch()
                 reason, sent = await _refuse(step, scope, send)
-                flow.send(Ending(reason, 0, sent, None, relay.passed()))
-        except StopIteration:
+                step.ending = Ending(reason, 0, sent, None, relay.passed())
+                next(flow, None)
+        except StopIteration:  # Its client has left: there is nothing to say.
             if relay.raised is not None:
                 raise relay.raised from None
         finally:

@@ -99,7 +99,9 @@ class ProxyError(Exception):
         where the published contract knows nothing finer (501 to 504, 508)."""
         status, body, headers = self.prepared[strict]
         fields = [*headers, (b"x-request-id", request_id)]
-        return Reply(status, fields, b"" if head else body, self)
+        reply = Reply(status, fields, b"" if head else body)
+        reply.refusal = self
+        return reply
 
 
 # A hook may raise the family itself: it is answered like a bug.

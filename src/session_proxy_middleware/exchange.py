@@ -3,16 +3,16 @@
 A flow is a generator. It yields each question that needs I/O (a step), gets the
 answer sent in or the failure thrown in, and decides; it never waits. The last thing
 it yields is the `Reply`. It stays suspended there while the driver streams, and the
-driver then sends in an `Ending`, or closes it. So the order of checks is the same
-under ASGI and WSGI by construction, and what a request holds is given back once,
-whichever way it ends.
+driver then puts an `Ending` on it and lets the flow run out, or closes it. So the order
+of checks is the same under ASGI and WSGI by construction, and what a request holds is
+given back once, whichever way it ends.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -37,7 +37,17 @@ from .errors import (
 from .fence import Disown, FindAgain, check_guard, find_again
 from .guard import MISDIRECTED
 from .interfaces import UNKNOWN
-from .models import Ending, Outbound, Principal, Relayed, Reply, Request, Session
+from .models import (
+    Ending,
+    Key,
+    Outbound,
+    Principal,
+    Relayed,
+    Reply,
+    Request,
+    Service,
+    Session,
+)
 from .opening import AwaitReady, opened
 from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
@@ -103,8 +113,54 @@ Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
 
 
-Admitted = tuple[Principal, Session, RequestFields, Framing]
-"""What admission found out."""
+class Passage:
+    """How a request was let through: what was found, and what it was decided by. While
+    all of that is the same, a request like it is let through as well."""
+
+    __slots__ = (
+        "fields",
+        "framing",
+        "key",
+        "like",
+        "outbound",
+        "principal",
+        "service",
+        "session",
+    )
+
+    def __init__(
+        self,
+        fields: RequestFields,
+        framing: Framing,
+        key: Key | None,
+        principal: Principal,
+        service: Service,
+        session: Session,
+    ) -> None:
+        self.fields = fields
+        self.framing = framing
+        self.key = key
+        """None where a hook decided: it is asked each time."""
+        self.principal = principal
+        self.service = service
+        self.session = session
+        self.like: tuple[str, str | None, str, str] | None = None
+        self.outbound: Outbound | None = None
+        """The request that went out, without its query."""
+
+    def keep(self, request: Request, sent: Outbound) -> None:
+        """Remember it for requests of the same path and fields."""
+        if self.key is None or self.fields.all is None:
+            return
+        self.like = (
+            request.method,
+            request.client,
+            request.scheme,
+            request.http_version,
+        )
+        self.outbound = replace(sent, target=sent.target.partition(b"?")[0])
+        # Last: another thread takes it as it is.
+        request.route.findings.passage = self
 
 
 def exchange(request: Request, proxy: SessionProxy) -> Flow:
@@ -116,24 +172,37 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
     ending: Ending | None = None
     meter: BodyMeter | None = None
     limiter = proxy.limiter
+    recorded = access_log.isEnabledFor(logging.INFO)
     request.id = proxy.new_request_id()
     cors = proxy.cors
     try:
         if cors is not None and (preflight := cors.preflight(request)) is not None:
             status = preflight.status
-            ending = yield preflight
+            preflight.recorded = recorded
+            yield preflight
+            ending = preflight.ending
             return
         try:
-            principal, session, fields, framing = yield from admit(request, proxy)
+            passage = recall(request, proxy)
+            if passage is None:
+                passage = yield from admit(request, proxy)
+            principal, session = passage.principal, passage.session
             limiter.enter(session, principal)
             held = session
             if session.state != "running":
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
             policy = proxy.header_policy
+            framing = passage.framing
             if framing[0]:
-                upgrade = bool(fields.upgrade)
+                upgrade = bool(passage.fields.upgrade)
                 meter = BodyMeter(framing[1], proxy.limits.body, upgrade=upgrade)
-            sent = forwarding.outbound(request, fields, session, policy, framing)
+            if passage.outbound is not None and session is passage.session:
+                sent = forwarding.again(passage.outbound, request)
+            else:
+                fields = passage.fields
+                sent = forwarding.outbound(request, fields, session, policy, framing)
+                if session is passage.session:
+                    passage.keep(request, sent)
             try:
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
@@ -142,6 +211,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 # Nothing was processed, so a second try delivers nothing twice.
                 session = yield from find_again(session, failure, meter)
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
+                fields = passage.fields
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
@@ -167,19 +237,47 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
         status = reply.status
         if cors is not None:
             cors.grant(reply.headers, request)
-        ending = yield reply
+        if recorded:
+            reply.recorded = True
+        yield reply
+        ending = reply.ending
     finally:
         if held is not None and principal is not None:
             limiter.leave(held, principal)
             activity = proxy.activity
             if activity is not None and error is None:
                 activity.note(held, principal.id)
-        if access_log.isEnabledFor(logging.INFO):
+        if recorded:
             record(request, principal, status, error, ending, limiter.draining)
 
 
+def recall(request: Request, proxy: SessionProxy) -> Passage | None:
+    """How a request like this was let through a moment ago, where nothing has changed
+    that it was decided by. All but the query is the same then, and what is known of
+    key, service and session is still the very same."""
+    passage: Passage | None = request.route.findings.passage
+    if (
+        passage is None
+        or passage.key is None
+        or passage.fields.all != tuple(request.headers)
+        or passage.like
+        != (request.method, request.client, request.scheme, request.http_version)
+    ):
+        return None
+    try:
+        if not proxy.unchanged(passage.key, passage.service, passage.session):
+            return None
+    except OSError:  # Admission knows what that means.
+        return None
+    if passage.fields.request_ids:
+        request.id = passage.fields.request_id() or request.id
+    if request.query is not None:
+        path.check_query(request.query)
+    return passage
+
+
 def admit(request: Request, proxy: SessionProxy) -> Answered:
-    """Who is it, and may they? In the order of the contract; answers `Admitted`.
+    """Who is it, and may they? In the order of the contract; answers a `Passage`.
 
     Until the caller is known no registry is asked, and no byte of the body.
     """
@@ -190,6 +288,7 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
         request.id = fields.request_id() or request.id
     framing = fields.framing(request.http_version)
     route = request.route
+    key: Key | None = None
     try:
         if proxy.authenticate is not None:
             credential.check_single(fields.authorization)
@@ -238,7 +337,7 @@ def admit(request: Request, proxy: SessionProxy) -> Answered:
         via.check(fields.via)
     if framing[0]:
         body.check_declared(framing[1], proxy.limits.body)
-    return principal, session, fields, framing
+    return Passage(fields, framing, key, principal, service, session)
 
 
 _NOTHING = (

@@ -3,7 +3,7 @@ session is by now. The part of the flow after the first attempt to deliver."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,7 +15,7 @@ from .errors import (
     StoreUnavailable,
 )
 from .guard import REFUSED
-from .models import Headers, Session
+from .models import Field, Session
 from .rules.body import BodyMeter
 
 
@@ -42,7 +42,9 @@ class Head(Protocol):
     """What is asked of a response here, async or not."""
 
     status: int
-    headers: Headers
+
+    @property
+    def headers(self) -> Sequence[Field]: ...
 
 
 def refused(response: Head, session: Session) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .models import (
-    Headers,
+    Field,
     Key,
     Outbound,
     Principal,
@@ -61,7 +61,9 @@ class Store(Protocol):
 
     A store may have an attribute `immediate`, true where a look-up is a matter of
     microseconds and never waits or fails: the flow then calls `lookup` itself. In
-    front of any other the proxy remembers answers for a moment (see `Caching`).
+    front of any other the proxy remembers answers for a moment (see `Caching`). One
+    that is immediate may have a method `unchanged(key, service, session)`, which says
+    whether these three are what its look-ups would answer now.
 
     A store may have a method `watch(listener)` and tell the listener, as
     `listener(kind, value)`, what this process changes: `"service"` and a name,
@@ -209,10 +211,11 @@ class AsyncResponse(Protocol):
     """
 
     status: int
-    headers: Headers
     complete: bool
     pieces: list[bytes]
 
+    @property
+    def headers(self) -> Sequence[Field]: ...
     async def read(self) -> bytes: ...
     async def aclose(self) -> None: ...
 
@@ -221,10 +224,11 @@ class Response(Protocol):
     """`AsyncResponse` without await."""
 
     status: int
-    headers: Headers
     complete: bool
     pieces: list[bytes]
 
+    @property
+    def headers(self) -> Sequence[Field]: ...
     def read(self) -> bytes: ...
     def close(self) -> None: ...
 

@@ -34,18 +34,18 @@ class Limiter:
             Draining, Overloaded: the proxy takes no request at all.
             TooManyRequests: the session or the key has as many as it may.
         """
-        name = session.name
+        name, sessions = session.name, self._sessions
         with self._lock:
             if self.draining:
                 raise Draining("shutting down")
+            count = sessions.get(name, 0)
             if self.in_flight >= self._total:
                 raise Overloaded(f"{self.in_flight} requests in flight")
-            count = self._sessions.get(name, 0)
             if count >= self._per_session:
                 raise TooManyRequests(f"{count} in flight for the session")
             if self._per_key is not None:
                 self._count_key(principal.id, self._per_key)
-            self._sessions[name] = count + 1
+            sessions[name] = count + 1
             self.in_flight += 1
 
     def _count_key(self, key: str, limit: int) -> None:
@@ -56,12 +56,12 @@ class Limiter:
 
     def leave(self, session: Session, principal: Principal) -> None:
         """Give a place back."""
-        name = session.name
+        name, sessions = session.name, self._sessions
         with self._lock:
             self.in_flight -= 1
-            left = self._sessions.pop(name) - 1
+            left = sessions.pop(name) - 1
             if left:
-                self._sessions[name] = left
+                sessions[name] = left
             if self._per_key is not None:
                 self._uncount_key(principal.id)
 

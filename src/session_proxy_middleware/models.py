@@ -46,7 +46,7 @@ class Block:
 class Findings:
     """What was worked out from a path alone, for all requests of that path."""
 
-    __slots__ = ("mounted", "plain", "reserved")
+    __slots__ = ("mounted", "passage", "plain", "reserved")
 
     def __init__(self) -> None:
         self.plain: str | None = None
@@ -55,6 +55,8 @@ class Findings:
         """Whether only the platform may call it."""
         self.mounted: tuple[Session, Block] | None = None
         """The fields that tell that session who it is and where it is mounted."""
+        self.passage: Any = None
+        """How the last request of that path was let through, for the flow to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +260,20 @@ class Outbound:
         return [*fields, (b"x-request-id", self.request_id)]
 
 
-@dataclass(slots=True)
+@dataclass
 class Reply:
     """What the client gets. `body` is whole; None stands for the response of the
     round trip that came before, streamed. `refusal` is the error that this answers: for
-    whoever explains it, never for the client."""
+    whoever explains it, never for the client. `ending` is for the driver to say, where
+    it is to be `recorded`."""
 
     status: int
     headers: Headers
     body: bytes | None
-    refusal: Exception | None = field(default=None, repr=False)
+    # Of the class until there is another: most replies set none of them.
+    refusal: Exception | None = field(default=None, init=False, repr=False)
+    recorded: bool = field(default=False, init=False, repr=False)
+    ending: Ending | None = field(default=None, init=False, repr=False)
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ It is admitted exactly like a request; only the last step differs.
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from .errors import (
 from .exchange import Answered, Step, access_log, admit, record, report
 from .fence import check_guard, find_again
 from .guard import MISDIRECTED
-from .models import Ending, Headers, Outbound, Principal, Reply, Request, Session
+from .models import Ending, Field, Outbound, Principal, Reply, Request, Session
 from .opening import opened
 from .rules import forwarding, handshake
 from .rules.forwarding import HeaderPolicy
@@ -45,7 +45,7 @@ class Connect:
 class Connected:
     """The session has accepted; these are the fields of its answer."""
 
-    headers: Headers
+    headers: Sequence[Field]
     subprotocol: str | None
 
 
@@ -54,7 +54,7 @@ class Refused:
     """The session has answered otherwise."""
 
     status: int
-    headers: Headers
+    headers: Sequence[Field]
     body: bytes
 
 
@@ -65,7 +65,7 @@ Tunnel = Generator[TunnelStep, Any, None]
 def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
     """Admit, connect, accept. Every failure becomes the reply of its row.
 
-    The last step is an `Accept` or a `Reply`, and what is sent in then an `Ending`.
+    The last step is an `Accept` or a `Reply`; the driver puts an `Ending` on it.
     """
     principal: Principal | None = None
     held: Session | None = None
@@ -79,7 +79,9 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
         try:
             offered = handshake.offer(request)
             request.headers = offered.headers
-            principal, session, fields, _ = yield from admit(request, proxy)
+            passage = yield from admit(request, proxy)
+            principal, session = passage.principal, passage.session
+            fields = passage.fields
             if proxy.authenticate is not None:
                 allowed = proxy.websockets.origins
                 handshake.check_origin(request, fields, offered, allowed)
@@ -128,7 +130,8 @@ def tunnel(request: Request, proxy: SessionProxy) -> Tunnel:
                 report(error, request)
             last = error.reply(request.id, head=False, strict=proxy.strict)
             status = last.status
-        ending = yield last
+        yield last
+        ending = last.ending
     finally:
         if held is not None and principal is not None:
             limiter.leave(held, principal)

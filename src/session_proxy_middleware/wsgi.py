@@ -125,6 +125,7 @@ class SessionProxyMiddleware:
                     step = flow.send(answer)
             # Until there is a better reason.
             ending = Ending(_GONE, 0, 0, perf_counter() - started, 0.0)
+            reply = step
             status = status_line(step.status)
             headers = native(step.headers)
             data = step.body
@@ -154,10 +155,8 @@ class SessionProxyMiddleware:
             else:
                 ending.bytes_received = client.received
                 ending.total = perf_counter() - started
-                try:  # noqa: SIM105 - `suppress` costs as much as all of this.
-                    flow.send(ending)
-                except StopIteration:
-                    pass
+                reply.ending = ending
+                next(flow, None)
 
 
 def _streamed(

@@ -142,7 +142,7 @@ async def _remaining_tasks() -> list[str]:
 class AsyncAnswer(Answer):
     def __init__(self, driver: AsyncDriver, response: AsyncResponse) -> None:
         self.status = response.status
-        self.headers = response.headers
+        self.headers = list(response.headers)
         self._driver = driver
         self._response = response
 
@@ -221,7 +221,7 @@ class BlockingDriver(Driver):
 class BlockingAnswer(Answer):
     def __init__(self, response: Response) -> None:
         self.status = response.status
-        self.headers = response.headers
+        self.headers = list(response.headers)
         self._response = response
 
     @property

@@ -10,8 +10,9 @@ import pytest
 
 from session_proxy_middleware import MemoryStore, Session
 from session_proxy_middleware.models import Block, Outbound
-from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport, Engine
+from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
 from session_proxy_middleware.upstream.connection import Connection, Response
+from session_proxy_middleware.upstream.pool import Pool, PoolKey
 
 SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
 
@@ -65,15 +66,17 @@ def test_a_request_cancelled_as_it_completes_leaves_the_next_one_alone(
 ) -> None:
     async def scenario() -> bytes:
         go = asyncio.get_running_loop().create_future()
-        give = Engine.give
+        give = Pool.give
 
-        def give_and_cancel(engine: Engine, connection: Connection) -> None:
-            give(engine, connection)
-            monkeypatch.setattr(Engine, "give", give)
+        def give_and_cancel(
+            pool: Pool[Connection], key: PoolKey, connection: Connection, now: float
+        ) -> None:
+            give(pool, key, connection, now)
+            monkeypatch.setattr(Pool, "give", give)
             go.set_result(None)  # The second is woken first, and takes the connection.
             first.cancel()
 
-        monkeypatch.setattr(Engine, "give", give_and_cancel)
+        monkeypatch.setattr(Pool, "give", give_and_cancel)
         async with answering() as session:
             transport = AsyncHTTP11Transport()
 

@@ -148,7 +148,8 @@ def test_an_upload_has_ended_when_all_that_was_declared_has_come() -> None:
 
     async def upload() -> bool:
         lookout = a_lookout()
-        client = Client(receive, BodyMeter(5, None), lookout, a_session())
+        client = Client(receive, lookout, a_session())
+        client.expect(BodyMeter(5, None))
         assert await client.read() == b"hello"
         return client.ended
 
@@ -166,7 +167,7 @@ def test_a_receive_that_answers_at_once_does_not_stop_the_loop() -> None:
 
     async def watching() -> None:
         lookout = a_lookout()
-        client = Client(receive, None, lookout, a_session())
+        client = Client(receive, lookout, a_session())
         client.watch()
         await asyncio.sleep(4 * LOOK_EVERY)
         client.close()

@@ -40,21 +40,22 @@ def only(caplog: pytest.LogCaptureFixture) -> logging.LogRecord:
     return record
 
 
-def finish(flow: Flow, ending: Ending = COMPLETED) -> None:
-    with pytest.raises(StopIteration):
-        flow.send(ending)
+def finish(flow: Flow, reply: object, ending: Ending = COMPLETED) -> None:
+    assert isinstance(reply, Reply)
+    reply.ending = ending
+    assert next(flow, None) is None
 
 
 def test_a_place_is_held_until_the_reply_has_ended() -> None:
     proxy = a_proxy(limits=Limits(total=1))
     flow = exchange(a_request(), proxy)
-    World().until_reply(flow)
+    reply = World().until_reply(flow)
     assert proxy.limiter.in_flight == 1
     refused = exchange(a_request(), proxy)
     assert World().until_reply(refused).status == 503
     refused.close()
     assert proxy.limiter.in_flight == 1
-    finish(flow)
+    finish(flow, reply)
     assert proxy.limiter.in_flight == 0
 
 
@@ -90,9 +91,9 @@ def test_a_flow_that_fails_holds_its_place_until_the_refusal_is_sent(
     proxy = a_proxy()
     flow = exchange(a_request(), proxy)
     round_trip(flow)
-    assert isinstance(flow.throw(failure), Reply)
+    reply = flow.throw(failure)
     assert proxy.limiter.in_flight == 1
-    finish(flow)
+    finish(flow, reply)
     assert proxy.limiter.in_flight == 0
 
 
@@ -112,8 +113,8 @@ def test_the_record_of_a_request_says_what_happened(
     records: pytest.LogCaptureFixture,
 ) -> None:
     flow = exchange(a_request(headers=keyed((b"x-request-id", b"r-1"))), a_proxy())
-    World(RoundTrip=Head(404)).until_reply(flow)
-    finish(flow)
+    reply = World(RoundTrip=Head(404)).until_reply(flow)
+    finish(flow, reply)
     record = only(records)
     values = {
         "request_id": "r-1",
@@ -138,8 +139,8 @@ def test_the_record_of_a_refusal_names_its_slug(
     records: pytest.LogCaptureFixture,
 ) -> None:
     flow = exchange(a_request(headers=[]), a_proxy())
-    World().until_reply(flow)
-    finish(flow)
+    reply = World().until_reply(flow)
+    finish(flow, reply)
     record = only(records)
     found = [getattr(record, x) for x in ("status", "answered_by", "end_reason")]
     assert found == [401, "proxy", "unauthenticated"]
@@ -155,8 +156,8 @@ def test_a_reply_that_broke_off_says_why(
     records: pytest.LogCaptureFixture,
 ) -> None:
     flow = exchange(a_request(headers=headers), a_proxy())
-    World().until_reply(flow)
-    finish(flow, Ending("client_disconnected", 0, 5, 0.1, 0.2))
+    reply = World().until_reply(flow)
+    finish(flow, reply, Ending("client_disconnected", 0, 5, 0.1, 0.2))
     record = only(records)
     assert record.__dict__["end_reason"] == "client_disconnected"
     assert record.__dict__["answered_by"] == answered_by
@@ -211,8 +212,8 @@ def test_no_secret_query_or_address_is_in_any_log(
 ) -> None:
     for answer in (Head(), UpstreamUnreachable("no answer"), OSError("full")):
         flow = exchange(a_request(target, query=b"token=hunter2"), a_proxy())
-        World(RoundTrip=answer).until_reply(flow)
-        finish(flow)
+        reply = World(RoundTrip=answer).until_reply(flow)
+        finish(flow, reply)
     text = "\n".join(f"{r.getMessage()} {r.__dict__}" for r in records.records)
     for secret in (SECRET, "hunter2", "10.0.3.7"):
         assert secret not in text
@@ -310,4 +311,4 @@ def test_a_body_of_which_nothing_came_may_have_been_read_outside(
     assert isinstance(reply, Reply)
     assert reply.status == 408
     assert ("mount the proxy outermost" in records.text) is (received == b"")
-    finish(flow)
+    finish(flow, reply)

@@ -88,7 +88,13 @@ def test_a_subprotocol_is_a_token(value: bytes) -> None:
         offered(value)
 
 
-@given(st.lists(st.binary(max_size=30), max_size=5))
+@given(
+    st.lists(
+        st.binary(max_size=30)
+        | st.sampled_from([b"session-proxy", b"session-proxy.bearer.pk_a_b", b"chat"]),
+        max_size=5,
+    )
+)
 def test_no_key_stays_among_the_subprotocols(values: list[bytes]) -> None:
     try:
         found = offered(*values)
@@ -96,7 +102,10 @@ def test_no_key_stays_among_the_subprotocols(values: list[bytes]) -> None:
         return
     joined = [v for n, v in found.headers if n == b"sec-websocket-protocol"]
     assert len(joined) <= 1
-    assert not any(b"session-proxy" in each for each in found.subprotocols)
+    assert not any(
+        each == b"session-proxy" or each.startswith(b"session-proxy.bearer.")
+        for each in found.subprotocols
+    )
 
 
 def refused(

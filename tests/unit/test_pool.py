@@ -55,13 +55,31 @@ def test_the_oldest_above_the_maximum_must_be_closed() -> None:
     assert pool.take(A, 0.0) == "3"
 
 
+def test_the_oldest_are_those_of_all_keys() -> None:
+    pool: Pool[str] = Pool(max_idle=1)
+    for key, name, now in ((A, "a2", 0.2), (B, "b1", 0.1), (A, "a3", 0.3)):
+        pool.give(key, name, now)
+    assert pool.expired(0.3) == ["b1", "a2"]
+    assert (pool.take(A, 0.3), len(pool)) == ("a3", 0)
+
+
+def test_nothing_is_kept_of_sessions_without_connections() -> None:
+    pool: Pool[int] = Pool()
+    for number in range(100):
+        pool.give(("http://a:1", number), number, 0.0)
+        assert pool.take(("http://a:1", number), 0.0) == number
+    assert pool.expired(0.0) == []
+    assert pool._idle == {}
+
+
 def test_a_connection_that_is_gone_is_forgotten() -> None:
     pool: Pool[str] = Pool()
     for name in ("first", "middle", "last"):
         pool.give(A, name, 0.0)
-    pool.discard("middle")
-    pool.discard("middle")
-    pool.discard("unknown")
+    pool.discard(A, "middle")
+    pool.discard(A, "middle")
+    pool.discard(A, "unknown")
+    pool.discard(B, "last")
     assert [pool.take(A, 0.0), pool.take(A, 0.0)] == ["last", "first"]
 
 
@@ -102,6 +120,6 @@ def test_no_connection_is_ever_handed_out_twice_or_to_another_key(
             assert len(pool) <= 3
         elif idle:
             gone = next(iter(idle))
-            pool.discard(gone)
+            pool.discard(idle[gone][0], gone)
             del idle[gone]
         assert len(pool) == len(idle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from itertools import pairwise
 
 import pytest
@@ -32,7 +33,7 @@ class Reading:
         self.reader.begin(self.message, is_head=is_head)
 
     def feed(self, *pieces: bytes) -> Reading:
-        for piece in pieces:
+        for piece in filter(None, pieces):
             self.reader.feed(piece)
         return self
 
@@ -41,7 +42,7 @@ class Reading:
         body = message.take()
         return (
             message.status,
-            message.headers,
+            list(message.headers),
             body,
             message.complete,
             self.reader.reusable,
@@ -98,6 +99,62 @@ def test_one_connection_carries_one_response_after_another(
 def test_a_response_to_head_ends_at_its_head(response: bytes, reusable: bool) -> None:
     reading = read(response, is_head=True)
     assert reading.outcome()[2:] == (b"", True, reusable)
+
+
+# What may be like the head of another, and is none that may be remembered.
+ODD = [
+    OK + b"content-length: 5\r\n\r\nhello" + PLAIN,
+    OK + b"content-length: 5\r\nconnection: close\r\n\r\nhello",
+    OK + b"content-length: 0\r\n\r\n",
+    b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n" + PLAIN,
+    b"HTTP/1.0 200 OK\r\ncontent-length: 5\r\nconnection: keep-alive\r\n\r\nhello",
+    b"\r\n" + PLAIN,
+    OK + b"x: " + b"y" * 2_000 + b"\r\ncontent-length: 5\r\n\r\nhello",
+    OK + b"content-length: 5\r\n\r\n\r\n\r\nh",
+    CLOSED,
+]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([*WHOLE, *ODD]), st.integers(0, 80), st.booleans()),
+        max_size=8,
+    )
+)
+def test_a_head_that_is_known_is_read_as_it_was_the_first_time(
+    responses: list[tuple[bytes, int, bool]],
+) -> None:
+    for response, cut, is_head in responses:
+        found: list[object] = []
+        for _ in range(2):  # With what is remembered by now, and with nothing.
+            try:
+                reading = read(response[:cut], response[cut:], is_head=is_head)
+                found.append((reading.outcome(), reading.reader.started))
+            except h1.ProtocolViolation as violation:
+                found.append((str(violation), False))
+            kept = dict(h1._HEADS)
+            h1._HEADS.clear()
+        assert found[0] == found[1]
+        h1._HEADS.update(kept)
+
+
+def test_only_whole_responses_with_a_length_of_their_own_are_remembered() -> None:
+    h1._HEADS.clear()
+    for response in [*ODD[:4], *ODD[6:], CHUNKED, NO_CONTENT, NOT_MODIFIED]:
+        with contextlib.suppress(h1.ProtocolViolation):
+            read(response)
+            read(response, is_head=True)
+    assert list(h1._HEADS) == [OK + b"content-length: 5\r\n\r\n"]
+    read(PLAIN[:30], PLAIN[30:])
+    assert len(h1._HEADS) == 1
+    assert read(PLAIN).message.headers is not read(PLAIN).message.headers
+    assert read(PLAIN).message.headers is read(PLAIN).message.headers
+
+
+def test_what_is_remembered_of_heads_is_bounded() -> None:
+    for number in range(3 * h1._HEADS_KEPT):
+        read(OK + b"content-length: 5\r\nx: %d\r\n\r\nhello" % number)
+    assert 0 < len(h1._HEADS) <= h1._HEADS_KEPT
 
 
 def test_a_response_to_head_does_not_disturb_the_next() -> None:

@@ -48,6 +48,33 @@ def test_a_response_whose_names_are_known_is_treated_as_the_first_one(
     for _ in range(2):
         inbound(200, usual, request, session, other)
     assert inbound(status, fields, request, session, other) == replies[0]
+    # What the transport shares is remembered whole, for one status and no other.
+    shared = tuple(fields)
+    for other_status in (status, 200, 304, 203):
+        expected = inbound(
+            other_status,
+            fields,
+            request,
+            session,
+            HeaderPolicy(private=private, isolation=isolation),
+        )
+        for _ in range(2):
+            request.id = b"another"
+            inbound(other_status, shared, request, session, other)
+            request.id = a_request().id
+            found = inbound(other_status, shared, request, session, other)
+            assert found == expected
+            found.headers.clear()
+
+
+def test_so_many_fields_are_remembered_and_no_more() -> None:
+    policy = HeaderPolicy()
+    request, session = a_request(), a_session()
+    for number in range(3000):
+        shared = ((b"content-length", b"5"), (b"x-own", b"%d" % number))
+        for _ in range(2):
+            inbound(200, shared, request, session, policy)
+    assert 0 < len(policy.crossed) <= 1024
 
 
 def test_so_many_plans_are_remembered_and_no_more() -> None:

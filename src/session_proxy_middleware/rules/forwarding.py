@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
@@ -80,7 +80,7 @@ class _Plan:
     """Which fields of a response pass, where their names alone tell: sessions send the
     same ones, in the same order, again and again."""
 
-    kept: Callable[[Headers], tuple[Field, ...]]
+    kept: Callable[[Sequence[Field]], tuple[Field, ...]]
     unbuffered: bool
 
 
@@ -102,6 +102,10 @@ class HeaderPolicy:
     actions: _Actions = field(init=False, repr=False)
     """What to do with a response's fields, by their names."""
     plans: dict[tuple[bytes, ...], _Plan] = field(init=False, repr=False)
+    crossed: dict[tuple[Field, ...], tuple[int, tuple[Field, ...]]] = field(
+        init=False, repr=False
+    )
+    """What became of fields that many responses share, all but the request's id."""
     sandbox: bool = field(init=False, repr=False)
     appends: bool = field(init=False, repr=False)
 
@@ -146,6 +150,7 @@ class HeaderPolicy:
         put = object.__setattr__
         put(self, "actions", _Actions(actions, never))
         put(self, "plans", {})
+        put(self, "crossed", {})
         put(self, "sandbox", sandbox)
         put(self, "appends", self.forwarded == "append")
 
@@ -162,6 +167,14 @@ class HeaderPolicy:
                 self.plans.clear()
             plan = _Plan(itemgetter(*kept), b"content-length" not in names)
             self.plans[names] = plan
+
+    def remember(
+        self, headers: tuple[Field, ...], status: int, kept: tuple[Field, ...]
+    ) -> None:
+        """Responses with these fields, which the transport keeps, pass like this."""
+        if len(self.crossed) >= _PLANS:
+            self.crossed.clear()
+        self.crossed[headers] = status, kept
 
 
 def outbound(
@@ -205,6 +218,23 @@ def outbound(
     return Outbound(session, method, target, blocks, request.id, has_body, length)
 
 
+def again(former: Outbound, request: Request) -> Outbound:
+    """What `outbound` makes of a request that is like the one it made `former` of, but
+    for its query and its id."""
+    target = former.target
+    if request.query is not None:
+        target += b"?" + request.query
+    return Outbound(
+        former.session,
+        former.method,
+        target,
+        former.blocks,
+        request.id,
+        former.has_body,
+        former.length,
+    )
+
+
 def _told(
     request: Request,
     fields: RequestFields,
@@ -228,7 +258,7 @@ def _mounted(route: Route, session: Session, policy: HeaderPolicy) -> Headers:
 
 def inbound(
     status: int,
-    headers: Headers,
+    headers: Sequence[Field],
     request: Request,
     session: Session,
     policy: HeaderPolicy,
@@ -238,6 +268,11 @@ def inbound(
     Raises:
         UpstreamProtocolError: a status that no final response has.
     """
+    shared = headers if type(headers) is tuple else None
+    if shared is not None:
+        known = policy.crossed.get(shared)
+        if known is not None and known[0] == status:
+            return Reply(status, [*known[1], (b"x-request-id", request.id)], None)
     if not 200 <= status <= 599:
         raise UpstreamProtocolError(f"status {status}")
     found = dict(headers)
@@ -256,17 +291,19 @@ def inbound(
     # No type at all is one that no browser surely takes for data.
     if policy.sandbox and isolation.WEIGHTS[found.get(b"content-type", b"")] != 1:
         kept = isolation.sandboxed(kept)
-    kept.append((b"x-request-id", request.id))
     if plan.unbuffered:
         kept.append(_UNBUFFERED)
     if policy.private and b"cache-control" not in found:
         kept.append(_PRIVATE)
+    if shared is not None:
+        policy.remember(shared, status, tuple(kept))
+    kept.append((b"x-request-id", request.id))
     return Reply(status, kept, None)
 
 
 def _closer(
     status: int,
-    headers: Headers,
+    headers: Sequence[Field],
     request: Request,
     session: Session,
     policy: HeaderPolicy,
@@ -319,8 +356,13 @@ def _closer(
         # RFC 9111 §4.3.4: a 304 replaces the fields of what the browser has stored,
         # and so would undo the policy that came with a page.
         kept = isolation.sandboxed(kept)
-    if not has_id:
-        kept.append((b"x-request-id", request.id))
+    body = None
+    if not has_length:
+        if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
+            kept.append(_EMPTY)
+            body = b""
+        elif status not in _BODILESS and not has_buffering:
+            kept.append(_UNBUFFERED)
     # RFC 9111 §4.3.4: what a 304 says replaces what the stored answer had said.
     if (
         policy.private
@@ -328,10 +370,6 @@ def _closer(
         and not any(each[0] == b"cache-control" for each in kept)
     ):
         kept.append(_PRIVATE)
-    if not has_length:
-        if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
-            kept.append(_EMPTY)
-            return Reply(status, kept, b"")
-        if status not in _BODILESS and not has_buffering:
-            kept.append(_UNBUFFERED)
-    return Reply(status, kept, None)
+    if not has_id:
+        kept.append((b"x-request-id", request.id))
+    return Reply(status, kept, body)

@@ -7,12 +7,12 @@ session's is put in where the connection is made.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import MalformedHeaders, OriginRefused, UpstreamProtocolError
-from ..models import Headers, Request, Session
+from ..models import Field, Headers, Relayed, Request, Session
 from . import forwarding, isolation
 from .forwarding import HeaderPolicy
 from .headers import RequestFields
@@ -56,6 +56,8 @@ class Accept:
 
     headers: Headers
     subprotocol: str | None
+    ending: Relayed | None = None
+    """For the driver to say."""
 
 
 def offer(request: Request) -> Offer:
@@ -128,7 +130,7 @@ def _is_bearer(value: bytes) -> bool:
 
 
 def accept(
-    headers: Headers,
+    headers: Sequence[Field],
     subprotocol: str | None,
     offered: Offer,
     request: Request,

@@ -105,6 +105,7 @@ class RequestFields:
 
     __slots__ = (
         "_framing",
+        "all",
         "authorization",
         "cookies",
         "digest",
@@ -121,6 +122,8 @@ class RequestFields:
     )
 
     def __init__(self) -> None:
+        self.all: tuple[Field, ...] | None = None
+        """Every field as it came, where requests with equal ones share this."""
         self.kept: Headers = []
         self.authorization: tuple[bytes, ...] = ()
         self.cookies: tuple[bytes, ...] = ()
@@ -218,6 +221,7 @@ class HeaderRules:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             self._known[key] = fields
+            fields.all = key
         return fields
 
     def _sifted(self, headers: tuple[Field, ...]) -> tuple[RequestFields, int]:

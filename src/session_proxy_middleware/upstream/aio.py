@@ -76,19 +76,25 @@ class Engine:
         bounds = (timeouts.response, timeouts.idle, timeouts.total or timeouts.idle)
         self.period = min(bounds)
         self._dialler = dialler
-        self._pool: Pool[Connection] = Pool()
+        self.pool: Pool[Connection] = Pool()
+        """Those that are idle."""
         self._connections: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
         head = h1.head(outbound)
-        connection = self.take(outbound.session)
+        session = outbound.session
+        take, key, now = self.pool.take, session.pool_key, monotonic()
+        connection = take(key, now)
+        while connection is not None and not connection.usable():
+            connection = take(key, now)
         reused = connection is not None
         while True:
             if connection is None:
-                connection = await self.connect(outbound.session)
-            response = connection.begin(outbound)
+                connection = await self.connect(session)
+                now = monotonic()
+            response = connection.begin(outbound, now)
             try:
                 if upload is None:
                     connection.send(head + h1.framing(outbound, outbound.length))
@@ -108,28 +114,14 @@ class Engine:
             else:
                 return response
 
-    def take(self, session: Session) -> Connection | None:
-        """An idle connection to the session, or None."""
-        take = self._pool.take
-        while connection := take(session.pool_key, monotonic()):
-            if connection.usable():
-                return connection
-        return None
-
-    def give(self, connection: Connection) -> None:
-        """The connection's exchange ended cleanly."""
-        self._pool.give(connection.pool_key, connection, monotonic())
-        if self._sweeper is None:
-            self._sweeper = self.loop.call_later(KEEP_IDLE / 2, self._sweep)
-
     def discard(self, connection: Connection) -> None:
         """The connection is closed."""
-        self._pool.discard(connection)
+        self.pool.discard(connection.pool_key, connection)
         self._connections.discard(connection)
 
     def forget(self, session: Session) -> None:
         """Close the idle connections to a session."""
-        for connection in self._pool.remove(session.pool_key):
+        for connection in self.pool.remove(session.pool_key):
             connection.close()
 
     async def connect(self, session: Session) -> Connection:
@@ -138,6 +130,8 @@ class Engine:
             self.loop, session, lambda: Connection(self, session.pool_key)
         )
         self._connections.add(connection)
+        if self._sweeper is None:
+            self._sweeper = self.loop.call_later(KEEP_IDLE / 2, self._sweep)
         return connection
 
     async def aclose(self) -> None:
@@ -145,14 +139,16 @@ class Engine:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        self._pool.clear()
+        self.pool.clear()
         for connection in list(self._connections):
             connection.abort()
         self._connections.clear()
 
     def _sweep(self) -> None:
-        for connection in self._pool.expired(monotonic()):
+        for connection in self.pool.expired(monotonic()):
             connection.close()
         self._sweeper = (
-            self.loop.call_later(KEEP_IDLE / 2, self._sweep) if self._pool else None
+            self.loop.call_later(KEEP_IDLE / 2, self._sweep)
+            if self._connections
+            else None
         )

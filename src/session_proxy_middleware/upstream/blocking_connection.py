@@ -55,7 +55,6 @@ class Response(h1.Message):
     """What broke it off, in the same bytes that held its head."""
 
     def __init__(self, connection: Connection) -> None:
-        self.headers = []
         self.pieces = []
         self._connection = connection
 

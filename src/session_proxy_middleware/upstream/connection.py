@@ -19,6 +19,7 @@ from ..interfaces import AsyncUpload
 from ..models import Outbound
 from ..options import Timeouts
 from . import h1
+from .pool import Pool
 
 RECEIVE_BUFFER = 131_072
 """Bytes. One buffer a loop: fresh ones cost page faults, more than the copy."""
@@ -42,8 +43,8 @@ class Owner(Protocol):
     timeouts: Timeouts
     buffer: memoryview
     period: float
+    pool: Pool[Connection]
 
-    def give(self, connection: Connection) -> None: ...
     def discard(self, connection: Connection) -> None: ...
 
 
@@ -56,10 +57,9 @@ class Response(h1.Message):
     """Bytes of `pieces`, as they came: with what stood between them."""
     _waiter: asyncio.Future[None] | None = None
 
-    def __init__(self, connection: Connection) -> None:
-        self.headers = []
+    def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.pieces = []
-        self._loop = connection.engine.loop
+        self._loop = loop
         self._connection: Connection | None = connection
 
     async def read(self) -> bytes:
@@ -85,8 +85,9 @@ class Response(h1.Message):
         self._connection = None
         if error is not None and self.error is None:
             self.error = error
-        if self._waiter is not None:
-            self.changed()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def change(self) -> asyncio.Future[None]:
         """Awaited, returns when something has changed."""
@@ -120,6 +121,7 @@ class Connection(asyncio.BufferedProtocol):
         "engine",
         "pool_key",
         "read_paused",
+        "send",
     )
 
     def __init__(self, engine: Owner, pool_key: tuple[str, int]) -> None:
@@ -127,10 +129,11 @@ class Connection(asyncio.BufferedProtocol):
         self.pool_key = pool_key
         self._reader = h1.ResponseReader()
         self._transport: asyncio.Transport = _NOT_CONNECTED
+        self.send = self._transport.write
+        """Sends all of a request without a body."""
         self._response: Response | None = None
         # The request: how much of it is out.
-        self._head_sent = False
-        self._sent = True
+        self._head_sent = self._sent = True
         self._chunked = False
         self._pump: asyncio.Task[None] | None = None
         # Backpressure.
@@ -145,24 +148,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # The exchange, seen from the request.
 
-    def begin(self, outbound: Outbound) -> Response:
-        """What comes next on this connection answers `outbound`."""
-        response = self._response = Response(self)
-        self._reader.begin(response, outbound.method == b"HEAD")
+    def begin(self, outbound: Outbound, now: float) -> Response:
+        """What comes next on this connection answers `outbound`. `now`: monotonic."""
         engine = self.engine
+        response = self._response = Response(self, engine.loop)
+        self._reader.begin(response, outbound.method == b"HEAD")
         timeouts = engine.timeouts
-        now = monotonic()
         self._deadline = now + timeouts.response
         if timeouts.total is not None:
             self._last_moment = now + timeouts.total
         if self._timer is None:
             self._timer = engine.loop.call_later(engine.period, self._look)
         return response
-
-    def send(self, request: bytes) -> None:
-        """All of a request without a body."""
-        self._head_sent = self._sent = True
-        self._transport.write(request)
 
     def leave(self, response: Response) -> None:
         """Nobody waits for the response any more."""
@@ -246,6 +243,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's is none of asyncio's classes.
         self._transport = cast(asyncio.Transport, transport)
+        self.send = self._transport.write
         plain = transport.get_extra_info("sslcontext") is None
         if plain and hasattr(select, "poll"):
             self._unread = select.poll()
@@ -295,7 +293,7 @@ class Connection(asyncio.BufferedProtocol):
             # What of the request is still to be written would never be read.
             self.abort()
         elif self._reader.reusable:
-            self.engine.give(self)
+            self.engine.pool.give(self.pool_key, self, monotonic())
         else:
             self.close()
         response.release()

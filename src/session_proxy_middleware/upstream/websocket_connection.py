@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import cast
 
 from websockets.client import ClientProtocol
 from websockets.protocol import OPEN
 
 from ..errors import UpstreamProtocolError, UpstreamUnreachable
-from ..models import Headers
+from ..models import Field
 from ..rules.handshake import NO_STATUS
 from . import h1
 from .messages import HIGH_WATER, Ended, Incoming
@@ -52,7 +53,7 @@ class SessionSocket(asyncio.BufferedProtocol):
     ) -> None:
         self._loop = loop
         self._max_message = max_message
-        self.headers: Headers = []
+        self.headers: Sequence[Field] = ()
         self._buffer = buffer
         self._protocol = protocol
         self._incoming = Incoming(protocol)
@@ -295,7 +296,7 @@ class SessionSocket(asyncio.BufferedProtocol):
             waiter.set_result(None)
 
 
-def _acceptance(headers: Headers) -> bytes:
+def _acceptance(headers: Sequence[Field]) -> bytes:
     """The part of a 101 that is the protocol's, for the library to check."""
     lines = [b"HTTP/1.1 101 Switching Protocols\r\n"]
     lines += [
