@@ -135,7 +135,7 @@ class SessionProxyMiddleware:
                     write = start_response(status, headers)
                     yield from _streamed(write, response, client, ending)
                     return
-                data = response.read()
+                data = b"".join(response.pieces)
             start_response(status, headers)
             yield b""
             ending.reason = _COMPLETED

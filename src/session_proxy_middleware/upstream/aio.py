@@ -83,7 +83,10 @@ class Engine:
 
     async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Response:
         """See `AsyncTransport.asend`."""
-        head = h1.head(outbound)
+        if upload is None:
+            head = h1.head(outbound, h1.framing(outbound, outbound.length))
+        else:
+            head = h1.head(outbound)
         session = outbound.session
         take, key, now = self.pool.take, session.pool_key, monotonic()
         connection = take(key, now)
@@ -97,7 +100,7 @@ class Engine:
             response = connection.begin(outbound, now)
             try:
                 if upload is None:
-                    connection.send(head + h1.framing(outbound, outbound.length))
+                    connection.send(head)
                 else:
                     connection.send_with_body(outbound, head, upload)
                 while not response.head:

@@ -60,6 +60,7 @@ class Response(h1.Message):
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.pieces = []
         self._loop = loop
+        # Until the connection has no more to give.
         self._connection: Connection | None = connection
 
     async def read(self) -> bytes:

@@ -43,8 +43,8 @@ class Truncated(Exception):
     """The stream ended before the message did."""
 
 
-def head(outbound: Outbound) -> bytes:
-    """The request line and the fields, all but `framing`, which ends the head.
+def head(outbound: Outbound, end: bytes = b"") -> bytes:
+    """The request line and the fields, all but `framing`, which is the `end`.
 
     Raises:
         MalformedHeaders: a CR, LF or NUL inside a field or the target, which would
@@ -59,7 +59,7 @@ def head(outbound: Outbound) -> bytes:
     parts = [outbound.method, b" ", target, b" HTTP/1.1\r\n"]
     for block in outbound.blocks:
         parts.append(block.encoded or _encoded(block))  # noqa: PERF401
-    parts += (b"x-request-id: ", request_id, b"\r\n")
+    parts += (b"x-request-id: ", request_id, b"\r\n", end)
     return b"".join(parts)
 
 
@@ -81,14 +81,12 @@ def _encoded(block: Block) -> bytes:
 def framing(outbound: Outbound, length: int | None) -> bytes:
     """The last lines of the head: a body of `length` bytes, one in chunks where the
     length is not known, or none. Never both (RFC 9112 §6.2)."""
+    if length is None:
+        return b"transfer-encoding: chunked\r\n\r\n" if outbound.has_body else b"\r\n"
     if length == 0 and outbound.length is None and outbound.method in _NO_CONTENT:
         # HTTP/2 does not say beforehand that there is no body; now it is known.
         return b"\r\n"
-    if length is not None:
-        return b"content-length: %d\r\n\r\n" % length
-    if outbound.has_body:
-        return b"transfer-encoding: chunked\r\n\r\n"
-    return b"\r\n"
+    return b"content-length: %d\r\n\r\n" % length
 
 
 def retryable(outbound: Outbound) -> bool:
