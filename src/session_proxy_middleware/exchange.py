@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -150,15 +150,23 @@ class Passage:
 
     def keep(self, request: Request, sent: Outbound) -> None:
         """Remember it for requests of the same path and fields."""
-        if self.key is None or self.fields.all is None:
-            return
+        if self.key is None or not self.fields.repeated:
+            return  # The next one will hardly be like this.
         self.like = (
             request.method,
             request.client,
             request.scheme,
             request.http_version,
         )
-        self.outbound = replace(sent, target=sent.target.partition(b"?")[0])
+        self.outbound = Outbound(
+            sent.session,
+            sent.method,
+            sent.target.partition(b"?")[0],
+            sent.blocks,
+            b"",
+            sent.has_body,
+            sent.length,
+        )
         # Last: another thread takes it as it is.
         request.route.findings.passage = self
 

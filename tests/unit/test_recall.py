@@ -173,15 +173,16 @@ def test_what_is_remembered_of_requests_changes_nothing(
         patch.setattr(time, "time", clock.time)
         store = a_store()
         warm = SessionProxy(store, forwarded=forwarded)
-        outcome(warm)
+        for _ in range(2):
+            outcome(warm)
         for kind, what in steps:
             if kind == "change":
                 what(store, clock)
                 continue
             cold = SessionProxy(store, forwarded=forwarded)
             expected = outcome(cold, **what)
-            assert outcome(warm, **what) == expected
-            assert outcome(warm, **what) == expected
+            for _ in range(3):
+                assert outcome(warm, **what) == expected
 
 
 def recalled(proxy: SessionProxy, **changed: Any) -> bool:
@@ -190,8 +191,9 @@ def recalled(proxy: SessionProxy, **changed: Any) -> bool:
 
 def test_a_request_like_the_one_before_is_recalled_and_no_other() -> None:
     proxy = SessionProxy(a_store())
-    assert not recalled(proxy)
-    outcome(proxy, query=b"first=1")
+    for _ in range(2):  # What comes once may never come again.
+        assert not recalled(proxy)
+        outcome(proxy, query=b"first=1")
     assert recalled(proxy)
     assert recalled(proxy, query=b"a=1")
     for changed in (
@@ -217,12 +219,14 @@ def test_what_has_changed_is_not_recalled(
     store = a_store()
     proxy = SessionProxy(store)
     asked = {"key": SECRETS[1]}
-    outcome(proxy, **asked)
+    for _ in range(2):
+        outcome(proxy, **asked)
     assert recalled(proxy, **asked)
     passage = a_request(proxy).route.findings.passage
     CHANGES[change](store, clock)
     cold = SessionProxy(store)
-    outcome(cold, **asked)
+    for _ in range(2):
+        outcome(cold, **asked)
     kept = a_request(cold).route.findings.passage
     # The very same three are found, or it is not recalled.
     same = kept is not None and all(
@@ -234,8 +238,9 @@ def test_what_has_changed_is_not_recalled(
 
 def test_a_request_that_was_refused_is_not_recalled() -> None:
     proxy = SessionProxy(a_store())
-    outcome(proxy, key="pk_unknown")
-    outcome(proxy, method="POST", key=SECRETS[1])
+    for _ in range(3):
+        outcome(proxy, key="pk_unknown")
+        outcome(proxy, method="POST", key=SECRETS[1])
     assert not recalled(proxy, key="pk_unknown")
     assert not recalled(proxy, method="POST", key=SECRETS[1])
 
@@ -256,7 +261,8 @@ def test_a_hook_is_asked_each_time() -> None:
 def test_a_store_that_fails_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     store = a_store()
     proxy = SessionProxy(store)
-    outcome(proxy)
+    for _ in range(2):
+        outcome(proxy)
 
     def fail(*_: object) -> None:
         raise OSError("gone")
@@ -275,7 +281,8 @@ def test_each_way_to_ask_a_store_finds_the_same_changes() -> None:
             store = a_store()
             proxy = SessionProxy(store)
             for secret in SECRETS:
-                outcome(proxy, key=secret)
+                for _ in range(2):
+                    outcome(proxy, key=secret)
                 passage = a_request(proxy).route.findings.passage
                 found = (passage.key, passage.service, passage.session)
                 assert store.unchanged(*found)

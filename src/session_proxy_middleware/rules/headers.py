@@ -115,6 +115,7 @@ class RequestFields:
         "kept",
         "lengths",
         "named",
+        "repeated",
         "request_ids",
         "told",
         "upgrade",
@@ -124,6 +125,8 @@ class RequestFields:
     def __init__(self) -> None:
         self.all: tuple[Field, ...] | None = None
         """Every field as it came, where requests with equal ones share this."""
+        self.repeated = False
+        """Whether more than one request had them."""
         self.kept: Headers = []
         self.authorization: tuple[bytes, ...] = ()
         self.cookies: tuple[bytes, ...] = ()
@@ -215,6 +218,7 @@ class HeaderRules:
         except TypeError:  # Some servers make lists of them, which have no hash.
             known = self._known.get(key := tuple((name, at) for name, at in headers))
         if known is not None:
+            known.repeated = True
             return known
         fields, size = self._sifted(key)
         if size <= _KNOWN_BYTES:

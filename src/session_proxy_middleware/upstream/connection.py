@@ -70,7 +70,8 @@ class Response(h1.Message):
                 raise self.error
             if self.complete:
                 return b""
-            await self.change()
+            waiter = self._waiter = self._loop.create_future()
+            await waiter
         self.size = 0
         if self._connection is not None and self._connection.read_paused:
             self._connection.resume_reading()
@@ -276,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
         if response.complete:
             self._complete(response)
         elif response.head:
-            self._touch()
+            self._deadline = monotonic() + self.engine.timeouts.idle
             response.size += nbytes
             if len(response.pieces) > MANY_PIECES:
                 response.pieces = [b"".join(response.pieces)]
