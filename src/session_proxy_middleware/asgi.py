@@ -190,7 +190,10 @@ class SessionProxyMiddleware:
         finally:
             flow.close()
             if client is not None:
-                client.close()
+                if client.aged:
+                    client.close()
+                else:
+                    lookout.young.discard(client)
             if response is not None and not response.complete:
                 await response.aclose()
 

@@ -45,13 +45,12 @@ from .models import (
     Relayed,
     Reply,
     Request,
-    Service,
     Session,
 )
 from .opening import AwaitReady, opened
+from .passage import Passage, recall
 from .rules import body, credential, forwarding, path, scope, via
 from .rules.body import BodyMeter
-from .rules.headers import Framing, RequestFields
 
 if TYPE_CHECKING:
     from .proxy import SessionProxy
@@ -113,64 +112,6 @@ Flow = Generator[Step, Any, None]
 Answered = Generator[Step, Any, Any]
 
 
-class Passage:
-    """How a request was let through: what was found, and what it was decided by. While
-    all of that is the same, a request like it is let through as well."""
-
-    __slots__ = (
-        "fields",
-        "framing",
-        "key",
-        "like",
-        "outbound",
-        "principal",
-        "service",
-        "session",
-    )
-
-    def __init__(
-        self,
-        fields: RequestFields,
-        framing: Framing,
-        key: Key | None,
-        principal: Principal,
-        service: Service,
-        session: Session,
-    ) -> None:
-        self.fields = fields
-        self.framing = framing
-        self.key = key
-        """None where a hook decided: it is asked each time."""
-        self.principal = principal
-        self.service = service
-        self.session = session
-        self.like: tuple[str, str | None, str, str] | None = None
-        self.outbound: Outbound | None = None
-        """The request that went out, without its query."""
-
-    def keep(self, request: Request, sent: Outbound) -> None:
-        """Remember it for requests of the same path and fields."""
-        if self.key is None or not self.fields.repeated:
-            return  # The next one will hardly be like this.
-        self.like = (
-            request.method,
-            request.client,
-            request.scheme,
-            request.http_version,
-        )
-        self.outbound = Outbound(
-            sent.session,
-            sent.method,
-            sent.target.partition(b"?")[0],
-            sent.blocks,
-            b"",
-            sent.has_body,
-            sent.length,
-        )
-        # Last: another thread takes it as it is.
-        request.route.findings.passage = self
-
-
 def exchange(request: Request, proxy: SessionProxy) -> Flow:
     """Admit, forward, reply. Every failure becomes the reply of its row."""
     principal: Principal | None = None
@@ -210,7 +151,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 fields = passage.fields
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 if session is passage.session:
-                    passage.keep(request, sent)
+                    proxy.passages.keep(passage, request, sent)
             try:
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
@@ -257,31 +198,6 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 activity.note(held, principal.id)
         if recorded:
             record(request, principal, status, error, ending, limiter.draining)
-
-
-def recall(request: Request, proxy: SessionProxy) -> Passage | None:
-    """How a request like this was let through a moment ago, where nothing has changed
-    that it was decided by. All but the query is the same then, and what is known of
-    key, service and session is still the very same."""
-    passage: Passage | None = request.route.findings.passage
-    if (
-        passage is None
-        or passage.key is None
-        or passage.fields.all != tuple(request.headers)
-        or passage.like
-        != (request.method, request.client, request.scheme, request.http_version)
-    ):
-        return None
-    try:
-        if not proxy.unchanged(passage.key, passage.service, passage.session):
-            return None
-    except OSError:  # Admission knows what that means.
-        return None
-    if passage.fields.request_ids:
-        request.id = passage.fields.request_id() or request.id
-    if request.query is not None:
-        path.check_query(request.query)
-    return passage
 
 
 def admit(request: Request, proxy: SessionProxy) -> Answered:

@@ -61,9 +61,7 @@ class Store(Protocol):
 
     A store may have an attribute `immediate`, true where a look-up is a matter of
     microseconds and never waits or fails: the flow then calls `lookup` itself. In
-    front of any other the proxy remembers answers for a moment (see `Caching`). One
-    that is immediate may have a method `unchanged(key, service, session)`, which says
-    whether these three are what its look-ups would answer now.
+    front of any other the proxy remembers answers for a moment (see `Caching`).
 
     A store may have a method `watch(listener)` and tell the listener, as
     `listener(kind, value)`, what this process changes: `"service"` and a name,

@@ -8,7 +8,7 @@ import random
 import re
 import signal
 import ssl
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any, Literal, TypeVar
 
 from . import mounts
@@ -17,8 +17,8 @@ from .draining import Chain, Drain
 from .errors import ConfigError
 from .interfaces import AsyncTransport, Authenticator, Store, Transport
 from .limiter import Limiter
-from .models import Key, Service, Session
 from .options import CORS, Caching, Limits, Timeouts, WebSockets, seconds
+from .passage import Passages
 from .rules.cors import CrossOrigin
 from .rules.forwarding import HeaderPolicy
 from .rules.networks import Networks
@@ -124,10 +124,8 @@ class SessionProxy:
         self.known_key = known.keys.lookup if immediate else known.keys.peek
         self.known_service = known.services.lookup if immediate else known.services.peek
         self.known_session = known.sessions.lookup if immediate else known.sessions.peek
-        self.unchanged: Callable[[Key, Service, Session], bool] = self._unchanged
-        if immediate:
-            self.unchanged = getattr(self.store, "unchanged", self._unchanged)
         self.match = RouteMatcher(prefix, session_id_pattern)
+        self.passages = Passages(self.match.forget)
         mounts.publish(self, prefix)
         if authenticate is not None and not callable(authenticate):
             raise ConfigError(
@@ -223,14 +221,6 @@ class SessionProxy:
         aclose = getattr(self.store, "aclose", None)
         if aclose is not None:
             await aclose()
-
-    def _unchanged(self, key: Key, service: Service, session: Session) -> bool:
-        """Whether these are what is known still."""
-        return (
-            self.known_key(key.digest) is key
-            and self.known_service(service.name) is service
-            and self.known_session(session.service, session.id) is session
-        )
 
     def new_request_id(self) -> bytes:
         """An id for a request whose client sent none: 128 random bits in hex."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -75,6 +77,16 @@ def test_so_many_fields_are_remembered_and_no_more() -> None:
         for _ in range(2):
             inbound(200, shared, request, session, policy)
     assert 0 < len(policy.crossed) <= 1024
+    large = ((b"content-length", b"5"), (b"x-own", b"1" * 3000))
+    for _ in range(2):
+        inbound(200, large, request, session, policy)
+    assert large not in policy.crossed
+
+
+def test_a_transport_may_hand_over_lists_in_a_tuple() -> None:
+    fields: Any = ([b"content-length", b"5"], [b"x-own", b"1"])
+    found = inbound(200, fields, a_request(), a_session(), HeaderPolicy())
+    assert [tuple(each) for each in found.headers[:2]] == [*map(tuple, fields)]
 
 
 def test_so_many_plans_are_remembered_and_no_more() -> None:

@@ -57,9 +57,11 @@ _RESPONSE_ACTIONS = {
 _PLANNED = frozenset({_KEEP, _DROP, _LENGTH, _TYPE, _CONNECTION})
 _GONE = frozenset({_DROP, _CONNECTION})
 _USUAL_CONNECTION = frozenset({b"keep-alive", b"close", b"Keep-Alive"})
-# Plans remembered: how many at most, and for how many bytes of names.
+# Plans remembered: how many at most, and for how many bytes of names. So many whole
+# heads, too, of so many bytes.
 _PLANS = 1024
 _PLAN_BYTES = 1024
+_CROSSED_BYTES = 2048
 
 
 class _Actions(Learnt):
@@ -172,9 +174,10 @@ class HeaderPolicy:
         self, headers: tuple[Field, ...], status: int, kept: tuple[Field, ...]
     ) -> None:
         """Responses with these fields, which the transport keeps, pass like this."""
-        if len(self.crossed) >= _PLANS:
-            self.crossed.clear()
-        self.crossed[headers] = status, kept
+        if sum(len(name) + len(value) for name, value in headers) <= _CROSSED_BYTES:
+            if len(self.crossed) >= _PLANS:
+                self.crossed.clear()
+            self.crossed[headers] = status, kept
 
 
 def outbound(
@@ -270,7 +273,10 @@ def inbound(
     """
     shared = headers if type(headers) is tuple else None
     if shared is not None:
-        known = policy.crossed.get(shared)
+        try:
+            known = policy.crossed.get(shared)
+        except TypeError:  # A transport of somebody else's, with lists in it.
+            known = shared = None
         if known is not None and known[0] == status:
             return Reply(status, [*known[1], (b"x-request-id", request.id)], None)
     if not 200 <= status <= 599:

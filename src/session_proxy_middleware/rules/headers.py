@@ -37,9 +37,11 @@ _LENGTH = re.compile(rb"[0-9]{1,19}")
 # hand them on; what one recipient takes for a line's end is another's text.
 _CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 
-# Header sections remembered: how many at most, and how large one may be, in bytes.
+# Header sections remembered: how many at most, and how large one may be. In memory a
+# field takes some hundred bytes beside its own.
 _KNOWN = 1024
 _KNOWN_BYTES = 4096
+_KNOWN_FIELDS = 64
 
 (
     KEEP,
@@ -115,6 +117,7 @@ class RequestFields:
         "kept",
         "lengths",
         "named",
+        "pinned",
         "repeated",
         "request_ids",
         "told",
@@ -127,6 +130,8 @@ class RequestFields:
         """Every field as it came, where requests with equal ones share this."""
         self.repeated = False
         """Whether more than one request had them."""
+        self.pinned = False
+        """Whether some path remembers a request that had them."""
         self.kept: Headers = []
         self.authorization: tuple[bytes, ...] = ()
         self.cookies: tuple[bytes, ...] = ()
@@ -221,7 +226,7 @@ class HeaderRules:
             known.repeated = True
             return known
         fields, size = self._sifted(key)
-        if size <= _KNOWN_BYTES:
+        if size <= _KNOWN_BYTES and len(key) <= _KNOWN_FIELDS:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             self._known[key] = fields

@@ -124,6 +124,10 @@ class RouteMatcher:
                 return route
         return self._closer(path, raw_path, root_path)
 
+    def forget(self) -> None:
+        """Remember no path any more, and nothing that was worked out from one."""
+        self._known.clear()
+
     def _usually(self, path: str, raw_path: bytes) -> Route | None:
         """The route of a usual spelling; remembered, for the next of that path."""
         found = self._usual.match(raw_path)

@@ -31,25 +31,11 @@ class MemoryStore(ManagedStore):
     keys: MemoryKeys
 
     def __init__(self) -> None:
-        memory = self._memory = Memory()
+        memory = Memory()
         super().__init__(memory)
         self.services = MemoryServices(memory, self._watchers)
         self.sessions = MemorySessions(memory, self._watchers)
         self.keys = MemoryKeys(memory, self._watchers)
-
-    def unchanged(self, key: Key, service: Service, session: Session, /) -> bool:
-        """See `interfaces.Store`."""
-        memory = self._memory
-        if (
-            memory.keys.get(key.digest) is not key
-            or memory.services.get(service.name) is not service
-            or memory.alive.get((session.service, session.id)) is not session
-        ):
-            return False
-        now = time.time()
-        if key.expires_at is not None or key.not_before is not None:
-            return now < session.expires_at and life.usable(key, now)
-        return now < session.expires_at
 
 
 class MemoryServices(Services):

@@ -1,0 +1,143 @@
+"""How a request was let through, and whether the next one like it is as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .models import Key, Outbound, Principal, Request, Service, Session
+from .rules import path
+from .rules.headers import Framing, RequestFields
+
+if TYPE_CHECKING:
+    from .proxy import SessionProxy
+
+# Different header sections that paths remember at most: they may be many more paths.
+_SECTIONS = 1024
+
+
+class Passage:
+    """What was found out of a request that was let through, and what that depends on.
+    While all of it is the same, a request like it is let through as well."""
+
+    __slots__ = (
+        "_at",
+        "_credential",
+        "_like",
+        "fields",
+        "framing",
+        "key",
+        "outbound",
+        "principal",
+        "service",
+        "session",
+    )
+
+    def __init__(
+        self,
+        fields: RequestFields,
+        framing: Framing,
+        key: Key | None,
+        principal: Principal,
+        service: Service,
+        session: Session,
+    ) -> None:
+        self.fields = fields
+        self.framing = framing
+        self.key = key
+        """None where a hook decided: it is asked each time."""
+        self.principal = principal
+        self.service = service
+        self.session = session
+        self.outbound: Outbound | None = None
+        """The request that went out, without its query, once this is remembered."""
+
+    def remember(self, request: Request, sent: Outbound) -> None:
+        """What requests are compared with: this one, and what the session gets."""
+        headers = self.fields.all or ()
+        own = self.fields.authorization[0]
+        self._at = next(at for at, (_, value) in enumerate(headers) if value is own)
+        self._credential = hash(own)
+        self._like = (
+            request.method,
+            request.client,
+            request.scheme,
+            request.http_version,
+        )
+        query = 0 if request.query is None else len(request.query) + 1
+        self.outbound = Outbound(
+            sent.session,
+            sent.method,
+            sent.target[: len(sent.target) - query],
+            sent.blocks,
+            b"",
+            sent.has_body,
+            sent.length,
+        )
+
+    def admits(self, request: Request) -> bool:
+        """Whether the request is like the one that was remembered."""
+        headers, at = request.headers, self._at
+        # By a hash that nobody can aim at first: comparing takes as long as secrets
+        # are alike, and nothing of one may be known (GHSA-95c6-p277-p87g).
+        return (
+            len(headers) > at
+            and hash(headers[at][1]) == self._credential
+            and self.fields.all == tuple(headers)
+            and self._like
+            == (request.method, request.client, request.scheme, request.http_version)
+        )
+
+
+class Passages:
+    """The passages that are remembered: the last of each path that the matcher does.
+
+    `forget` makes it remember none.
+    """
+
+    def __init__(self, forget: Callable[[], None]) -> None:
+        self._forget = forget
+        self._sections = 0
+
+    def keep(self, passage: Passage, request: Request, sent: Outbound) -> None:
+        """Remember how this request was let through, and that `sent` went out."""
+        fields = passage.fields
+        if passage.key is None or not fields.repeated:
+            return  # The next one will hardly be like it.
+        if not fields.pinned:
+            if self._sections >= _SECTIONS:
+                self._forget()
+                self._sections = 0
+            self._sections += 1
+            fields.pinned = True
+        passage.remember(request, sent)
+        # Last: another thread takes it as it is.
+        request.route.findings.passage = passage
+
+
+def recall(request: Request, proxy: SessionProxy) -> Passage | None:
+    """How a request like this was let through a moment ago, where nothing has changed
+    that it was decided by. All but the query is the same then, and what is known of
+    key, service and session is still the very same."""
+    route = request.route
+    passage: Passage | None = route.findings.passage
+    if passage is None or not passage.admits(request):
+        return None
+    fields = passage.fields
+    if fields.request_ids:
+        request.id = fields.request_id() or request.id
+    try:
+        if (
+            fields.digest is None
+            or route.session_id is None
+            or proxy.known_key(fields.digest) is not passage.key
+            or proxy.known_service(route.service) is not passage.service
+            or proxy.known_session(route.service, route.session_id)
+            is not passage.session
+        ):
+            return None
+    except OSError:  # Admission knows what that means.
+        return None
+    if request.query is not None:
+        path.check_query(request.query)
+    return passage
