@@ -21,12 +21,12 @@ class Passage:
     While all of it is the same, a request like it is let through as well."""
 
     __slots__ = (
-        "_at",
-        "_credential",
-        "_like",
+        "at",
+        "credential",
         "fields",
         "framing",
         "key",
+        "like",
         "outbound",
         "principal",
         "service",
@@ -56,9 +56,9 @@ class Passage:
         """What requests are compared with: this one, and what the session gets."""
         headers = self.fields.all or ()
         own = self.fields.authorization[0]
-        self._at = next(at for at, (_, value) in enumerate(headers) if value is own)
-        self._credential = hash(own)
-        self._like = (
+        self.at = next(at for at, (_, value) in enumerate(headers) if value is own)
+        self.credential = hash(own)
+        self.like = (
             request.method,
             request.client,
             request.scheme,
@@ -73,19 +73,6 @@ class Passage:
             b"",
             sent.has_body,
             sent.length,
-        )
-
-    def admits(self, request: Request) -> bool:
-        """Whether the request is like the one that was remembered."""
-        headers, at = request.headers, self._at
-        # By a hash that nobody can aim at first: comparing takes as long as secrets
-        # are alike, and nothing of one may be known (GHSA-95c6-p277-p87g).
-        return (
-            len(headers) > at
-            and hash(headers[at][1]) == self._credential
-            and self.fields.all == tuple(headers)
-            and self._like
-            == (request.method, request.client, request.scheme, request.http_version)
         )
 
 
@@ -121,9 +108,19 @@ def recall(request: Request, proxy: SessionProxy) -> Passage | None:
     key, service and session is still the very same."""
     route = request.route
     passage: Passage | None = route.findings.passage
-    if passage is None or not passage.admits(request):
+    if passage is None:
         return None
-    fields = passage.fields
+    fields, headers, at = passage.fields, request.headers, passage.at
+    # The credential by a hash that nobody can aim at, first: comparing takes as long as
+    # secrets are alike, and nothing of one may be known (GHSA-95c6-p277-p87g).
+    if (
+        len(headers) <= at
+        or hash(headers[at][1]) != passage.credential
+        or fields.all != headers
+        or passage.like
+        != (request.method, request.client, request.scheme, request.http_version)
+    ):
+        return None
     if fields.request_ids:
         request.id = fields.request_id() or request.id
     try:

@@ -126,7 +126,7 @@ class RequestFields:
     )
 
     def __init__(self) -> None:
-        self.all: tuple[Field, ...] | None = None
+        self.all: Headers | None = None
         """Every field as it came, where requests with equal ones share this."""
         self.repeated = False
         """Whether more than one request had them."""
@@ -230,7 +230,7 @@ class HeaderRules:
             if len(self._known) >= _KNOWN:
                 self._known.clear()
             self._known[key] = fields
-            fields.all = key
+            fields.all = list(key)
         return fields
 
     def _sifted(self, headers: tuple[Field, ...]) -> tuple[RequestFields, int]:

@@ -146,7 +146,7 @@ def _remember(head: bytes, message: Message, length: int) -> None:
     """A head that said by itself how long the body is, nothing before it and nothing
     behind: its bytes mean the same again."""
     lengths = [value for name, value in message.headers if name == b"content-length"]
-    if lengths == [b"%d" % length]:
+    if lengths == [b"%d" % length] and len(head) <= _HEAD_BYTES:
         if len(_HEADS) >= _HEADS_KEPT:
             _HEADS.clear()
         _HEADS[head] = message.status, tuple(message.headers), length
@@ -213,19 +213,18 @@ class ResponseReader:
             self._parse(data)
             return
         data = bytes(data)
-        end = data.find(_END, 0, _HEAD_BYTES) + 4
-        head = data[:end]
+        head, _, body = data.partition(_END)
         known = _HEADS.get(head)
         message = self._message
-        if known is not None and known[2] == size - end:
+        if known is not None and known[2] == len(body):
             # As the parser would read it, which it has done before.
             message.status, message.headers, _ = known
-            message.pieces.append(data[end:])
+            message.pieces.append(body)
             message.head = message.complete = self.reusable = True
             return
         self._parse(data)
-        if message.complete and self.reusable and message.pieces:
-            _remember(head, message, size - end)
+        if message.complete and self.reusable and body:
+            _remember(head, message, len(body))
 
     def _parse(self, data: bytes | memoryview) -> None:
         message = self._message
