@@ -102,7 +102,9 @@ class RouteMatcher:
         # What nearly every request looks like, recognised in one go.
         usual = session_id_pattern if session_id_pattern == UUID else "(?!)"
         self._usual = re.compile(start + rf"/([^/%]+)/sessions/({usual})/".encode())
-        self._known: dict[bytes, tuple[str, Route]] = {}
+        self.known: dict[bytes | None, tuple[str, Route]] = {}
+        """Routes found before, by their raw path, and the decoded one each is of.
+        They hold where there is no `root_path`."""
 
     def __call__(
         self, path: str, raw_path: bytes | None, root_path: str = ""
@@ -116,7 +118,7 @@ class RouteMatcher:
         no target.
         """
         if raw_path is not None and not root_path:
-            known = self._known.get(raw_path)
+            known = self.known.get(raw_path)
             if known is not None and known[0] == path:
                 return known[1]
             route = self._usually(path, raw_path)
@@ -126,7 +128,7 @@ class RouteMatcher:
 
     def forget(self) -> None:
         """Remember no path any more, and nothing that was worked out from one."""
-        self._known.clear()
+        self.known.clear()
 
     def _usually(self, path: str, raw_path: bytes) -> Route | None:
         """The route of a usual spelling; remembered, for the next of that path."""
@@ -137,9 +139,9 @@ class RouteMatcher:
         service, id = found[1].decode("latin-1"), found[2].decode("ascii").lower()
         route = Route(service, id, raw_path[end:], raw_path[:end])
         if len(raw_path) <= _KNOWN_BYTES:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[raw_path] = path, route
+            if len(self.known) >= _KNOWN:
+                self.known.clear()
+            self.known[raw_path] = path, route
         return route
 
     def _closer(

@@ -106,7 +106,8 @@ class Engine:
                 while not response.head:
                     if response.error is not None:
                         raise response.error
-                    await response.change()
+                    waiter = response.waiter = self.loop.create_future()
+                    await waiter
             except StaleConnection as stale:
                 if not reused or not h1.retryable(outbound):
                     raise UpstreamUnreachable(str(stale)) from stale

@@ -55,7 +55,8 @@ class Response(h1.Message):
     """What broke it off."""
     size = 0
     """Bytes of `pieces`, as they came: with what stood between them."""
-    _waiter: asyncio.Future[None] | None = None
+    waiter: asyncio.Future[None] | None = None
+    """Of whoever waits until something has changed."""
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.pieces = []
@@ -70,7 +71,7 @@ class Response(h1.Message):
                 raise self.error
             if self.complete:
                 return b""
-            waiter = self._waiter = self._loop.create_future()
+            waiter = self.waiter = self._loop.create_future()
             await waiter
         self.size = 0
         if self._connection is not None and self._connection.read_paused:
@@ -87,19 +88,14 @@ class Response(h1.Message):
         self._connection = None
         if error is not None and self.error is None:
             self.error = error
-        waiter = self._waiter
+        waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-    def change(self) -> asyncio.Future[None]:
-        """Awaited, returns when something has changed."""
-        waiter = self._waiter = self._loop.create_future()
-        return waiter
 
     def changed(self) -> None:
         """Whoever waits goes on, in the next turn of the loop: with all others whose
         bytes came in this one, while the caches are warm."""
-        waiter = self._waiter
+        waiter = self.waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
