@@ -65,7 +65,8 @@ class SessionProxy:
       this package's own, made of `timeouts` and `ssl_context`.
     - `allowed_networks`: where sessions may be, like `["10.0.0.0/8"]`; the default
       is anywhere but link-local and metadata addresses (see `rules.networks`).
-    - `ssl_context`: for `https` sessions, instead of the system's trust.
+    - `ssl_context`: for `https` sessions, instead of the system's trust. Its option
+      `ssl.OP_IGNORE_UNEXPECTED_EOF`, which would hide truncation, is taken out.
     - `caching`: how long answers of the store are relied on (see `Caching`).
     - `timeouts`, `limits`: see `Timeouts`, `Limits`.
     - `forwarded`: `set`, `append` or `off` (see `rules.forwarded`).

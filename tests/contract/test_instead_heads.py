@@ -113,7 +113,8 @@ def test_refuses_long_targets(portal: Portal, serve: Serve) -> None:
 def test_switches_to_h2c(portal: Portal, serve: Serve, name: bytes) -> None:
     upstream = serve()
     site = portal.mount(upstream)
-    fields = [(name, b"h2c"), (b"Connection", b"Upgrade"), (b"HTTP2-Settings", b"AA")]
+    settings = (b"HTTP2-Settings", b"AAMAAABkAAQAAP__")
+    fields = [(name, b"h2c"), (b"Connection", b"Upgrade"), settings]
     with site.open("GET", "/x", fields) as client:
         assert client.head().status == 101
     # What reached the session, if it did, is a plain request of ours.

@@ -33,7 +33,7 @@ from .blocking_connection import Connection, Response, StaleConnection
 from .endings import Endings, Later
 from .pool import Pool
 from .resolving import resolve
-from .tls import default_context
+from .tls import default_context, telling
 
 LOOK_EVERY = 0.1
 """Seconds between looks for connections that have been idle too long."""
@@ -53,7 +53,7 @@ class HTTP11Transport:
     ) -> None:
         self.drain = drain if drain is not None else Drain(0)
         self.timeouts = timeouts if timeouts is not None else Timeouts()
-        self._ssl_context = ssl_context
+        self._ssl_context = None if ssl_context is None else telling(ssl_context)
         self._networks = networks if networks is not None else Networks()
         self._lock = threading.Lock()
         self._pool: Pool[Connection] = Pool()

@@ -11,7 +11,7 @@ from ..errors import ConnectFailed, ConnectTimeout
 from ..models import Origin, Session
 from ..rules.networks import Networks
 from .resolving import aresolve
-from .tls import default_context
+from .tls import default_context, telling
 
 Protocol = TypeVar("Protocol", bound=asyncio.BaseProtocol)
 
@@ -24,7 +24,7 @@ class Dialler:
         self, timeout: float, ssl_context: ssl.SSLContext | None, networks: Networks
     ) -> None:
         self._timeout = timeout
-        self._ssl_context = ssl_context
+        self._ssl_context = None if ssl_context is None else telling(ssl_context)
         self._networks = networks
 
     async def dial(
