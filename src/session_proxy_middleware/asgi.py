@@ -52,7 +52,6 @@ class SessionProxyMiddleware:
         self._app = app
         self._proxy = proxy
         self._match = proxy.match
-        self._known = proxy.match.known
         self._mark = proxy.match.MARK
         self._reach = proxy.match.REACH
         self._transport = proxy.async_transport()
@@ -87,14 +86,10 @@ class SessionProxyMiddleware:
         kind, route = scope["type"], None
         if kind == "http" or kind == "websocket":
             path = scope["path"]
-            if self._mark in path:
+            at = path.find(self._mark)
+            if at >= 0 and path.find("/", at + self._reach) >= 0:
                 known = scope.get
-                raw_path, root_path = known("raw_path"), known("root_path", "")
-                found = self._known.get(raw_path)
-                if found is not None and found[0] == path and not root_path:
-                    route = found[1]
-                elif path.find("/", path.find(self._mark) + self._reach) >= 0:
-                    route = self._match(path, raw_path, root_path)
+                route = self._match(path, known("raw_path"), known("root_path", ""))
         elif kind == "lifespan":
             life = Lifespan(self._proxy, self._transport, receive, send)
             receive, send = life.receive, life.send
@@ -195,10 +190,7 @@ class SessionProxyMiddleware:
         finally:
             flow.close()
             if client is not None:
-                if client.aged:
-                    client.close()
-                else:
-                    lookout.young.discard(client)
+                client.close()
             if response is not None and not response.complete:
                 await response.aclose()
 

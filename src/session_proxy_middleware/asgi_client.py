@@ -166,8 +166,10 @@ class Client:
 
     def close(self) -> None:
         """The request is over."""
+        if not self.aged:
+            self._lookout.young.discard(self)
+            return
         self.active = False
-        self._lookout.young.discard(self)
         self._lookout.aged.discard(self)
         self._lookout.watched.discard(self)
         if self._watcher is not None and self._timer is not None:

@@ -82,22 +82,21 @@ class Tunnels:
                 }
                 step.ending = await relay.run(accept, socket)
                 next(flow, None)
-                if relay.raised is not None:
-                    raise relay.raised
             elif type(step) is Reply:
                 await relay.unwatch()
                 reason, sent = await _refuse(step, scope, send)
                 step.ending = Ending(reason, 0, sent, None, relay.passed())
                 next(flow, None)
         except StopIteration:  # Its client has left: there is nothing to say.
-            if relay.raised is not None:
-                raise relay.raised from None
+            pass
         finally:
             flow.close()
             sockets.remove(relay)
             relay.stop()
             if socket is not None and socket.ended is None:
                 socket.abort()
+        if relay.raised is not None:
+            raise relay.raised
 
     def changed(self, session: Session) -> None:
         """This process has changed the session. From any thread."""

@@ -141,14 +141,13 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
             if session.state != "running":
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
             policy = proxy.header_policy
-            framing = passage.framing
+            fields, framing = passage.fields, passage.framing
             if framing[0]:
-                upgrade = bool(passage.fields.upgrade)
+                upgrade = bool(fields.upgrade)
                 meter = BodyMeter(framing[1], proxy.limits.body, upgrade=upgrade)
             if passage.outbound is not None and session is passage.session:
                 sent = forwarding.again(passage.outbound, request)
             else:
-                fields = passage.fields
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 if session is passage.session:
                     proxy.passages.keep(passage, request, sent)
@@ -160,7 +159,6 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
                 # Nothing was processed, so a second try delivers nothing twice.
                 session = yield from find_again(session, failure, meter)
                 session = yield from opened(session, wait=proxy.ready_wait > 0)
-                fields = passage.fields
                 sent = forwarding.outbound(request, fields, session, policy, framing)
                 response = yield RoundTrip(sent, meter)
                 if response.status == MISDIRECTED:
@@ -186,8 +184,7 @@ def exchange(request: Request, proxy: SessionProxy) -> Flow:
         status = reply.status
         if cors is not None:
             cors.grant(reply.headers, request)
-        if recorded:
-            reply.recorded = True
+        reply.recorded = recorded
         yield reply
         ending = reply.ending
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from .models import Key, Outbound, Principal, Request, Service, Session
@@ -16,41 +17,33 @@ if TYPE_CHECKING:
 _SECTIONS = 1024
 
 
+Likeness = tuple[str, str | None, str, str]
+
+
+def _likeness(request: Request) -> Likeness:
+    return request.method, request.client, request.scheme, request.http_version
+
+
+@dataclass(slots=True, eq=False)
 class Passage:
     """What was found out of a request that was let through, and what that depends on.
     While all of it is the same, a request like it is let through as well."""
 
-    __slots__ = (
-        "at",
-        "credential",
-        "fields",
-        "framing",
-        "key",
-        "like",
-        "outbound",
-        "principal",
-        "service",
-        "session",
-    )
-
-    def __init__(
-        self,
-        fields: RequestFields,
-        framing: Framing,
-        key: Key | None,
-        principal: Principal,
-        service: Service,
-        session: Session,
-    ) -> None:
-        self.fields = fields
-        self.framing = framing
-        self.key = key
-        """None where a hook decided: it is asked each time."""
-        self.principal = principal
-        self.service = service
-        self.session = session
-        self.outbound: Outbound | None = None
-        """The request that went out, without its query, once this is remembered."""
+    fields: RequestFields
+    framing: Framing
+    key: Key | None
+    """None where a hook decided: it is asked each time."""
+    principal: Principal
+    service: Service
+    session: Session
+    # Once it is remembered: what requests are compared with, and what becomes of them.
+    like: Likeness | None = None
+    at: int = 0
+    """Where among the fields the credential stands."""
+    credential: int = 0
+    """Its hash."""
+    outbound: Outbound | None = None
+    """The request that went out, without its query."""
 
     def remember(self, request: Request, sent: Outbound) -> None:
         """What requests are compared with: this one, and what the session gets."""
@@ -58,22 +51,9 @@ class Passage:
         own = self.fields.authorization[0]
         self.at = next(at for at, (_, value) in enumerate(headers) if value is own)
         self.credential = hash(own)
-        self.like = (
-            request.method,
-            request.client,
-            request.scheme,
-            request.http_version,
-        )
+        self.like = _likeness(request)
         query = 0 if request.query is None else len(request.query) + 1
-        self.outbound = Outbound(
-            sent.session,
-            sent.method,
-            sent.target[: len(sent.target) - query],
-            sent.blocks,
-            b"",
-            sent.has_body,
-            sent.length,
-        )
+        self.outbound = replace(sent, target=sent.target[: len(sent.target) - query])
 
 
 class Passages:
@@ -117,8 +97,7 @@ def recall(request: Request, proxy: SessionProxy) -> Passage | None:
         len(headers) <= at
         or hash(headers[at][1]) != passage.credential
         or fields.all != headers
-        or passage.like
-        != (request.method, request.client, request.scheme, request.http_version)
+        or passage.like != _likeness(request)
     ):
         return None
     if fields.request_ids:

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from .models import Headers, Request
+from .rules.learnt import keep
 from .rules.route import RouteMatcher
 
 Environ = dict[str, Any]
@@ -69,9 +70,7 @@ def headers(environ: Environ) -> Headers:
         if value or variable not in _ENTITY
     ]
     if layout.kept and sum(map(len, values)) <= _LONGEST:
-        if len(_fields) >= _FIELDS_KNOWN:
-            _fields.clear()
-        _fields[values] = layout, fields.copy()
+        keep(_fields, values, (layout, fields.copy()), _FIELDS_KNOWN)
     return fields
 
 
@@ -100,9 +99,7 @@ def _each(variables: tuple[str, ...]) -> Callable[[Environ], tuple[str, ...]]:
 def _laid_out(variables: tuple[str, ...]) -> _Layout:
     layout = _Layout(variables)
     if layout.kept:
-        if len(_layouts) >= _LAYOUTS_KNOWN:
-            _layouts.clear()
-        _layouts[variables] = layout
+        keep(_layouts, variables, layout, _LAYOUTS_KNOWN)
     return layout
 
 

@@ -19,7 +19,7 @@ import pytest
 from ..support.cases import Cases
 from ..support.expectations import EXPECTED, WHOLE
 from ..support.instead import INSTEAD, replaced
-from ..support.servers import Portal
+from ..support.servers import Portal, Site
 from ..support.upstream import Play, Upstream, answering
 
 Serve = Callable[..., Upstream]
@@ -107,3 +107,15 @@ def serve() -> Iterator[Serve]:
             return stack.enter_context(Upstream(play or answering(), **options))
 
         yield start
+
+
+@pytest.fixture
+def upstream(serve: Serve) -> Upstream:
+    """One that answers everything."""
+    return serve()
+
+
+@pytest.fixture
+def site(portal: Portal, upstream: Upstream) -> Site:
+    """Where it is to be found."""
+    return portal.mount(upstream)

@@ -17,7 +17,7 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Conn, Play
-from ..support.wire import PATIENCE, Message, Wire, chunked
+from ..support.wire import PATIENCE, Fields, Message, Wire, chunked
 from .conftest import Serve
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -254,21 +254,36 @@ def half_close(client: Wire) -> None:
     client.sock.shutdown(socket.SHUT_WR)
 
 
-@pytest.mark.parametrize("leave", [reset, Wire.close, half_close])
-def test_a_client_that_leaves_before_the_head(
-    portal: Portal, serve: Serve, leave: Any
-) -> None:
-    """A half-closed connection cannot be told from a closed one until something is
-    sent on it, so it counts as closed; and uvicorn closes it at once itself."""
+def left_waiting(
+    portal: Portal,
+    serve: Serve,
+    leave: Any,
+    headers: Fields | None = None,
+    *,
+    body: bytes | None = None,
+    more: bytes = b"",
+) -> dict[str, Any]:
+    """The record of a POST whose client leaves while the session is silent."""
     upstream = serve(silent)
     site = portal.mount(upstream)
-    with site.open("POST", "/x", body=b"123") as client:
+    with site.open("POST", "/x", headers, body=body) as client:
+        client.send(more)
         conn = upstream.connection()
         time.sleep(0.1)
         leave(client)
         assert conn.gone.wait(PATIENCE)
         found = record(site)
     assert ended(site) == (499, "nobody", "client_disconnected")
+    return found
+
+
+@pytest.mark.parametrize("leave", [reset, Wire.close, half_close])
+def test_a_client_that_leaves_before_the_head(
+    portal: Portal, serve: Serve, leave: Any
+) -> None:
+    """A half-closed connection cannot be told from a closed one until something is
+    sent on it, so it counts as closed; and uvicorn closes it at once itself."""
+    found = left_waiting(portal, serve, leave, body=b"123")
     assert found["bytes_received"] == 3
     assert found["headers_ms"] is None
     assert 100 <= found["total_ms"] < 5000
@@ -314,16 +329,8 @@ def test_a_half_closed_client_gets_an_answer_that_comes_at_once(
 def test_a_client_that_leaves_in_its_upload(
     portal: Portal, serve: Serve, leave: Any
 ) -> None:
-    upstream = serve(silent)
-    site = portal.mount(upstream)
-    with site.open("POST", "/x", [(b"Content-Length", b"1000000")]) as client:
-        client.send(bytes(70_000))
-        conn = upstream.connection()
-        time.sleep(0.1)
-        leave(client)
-        assert conn.gone.wait(PATIENCE)
-        found = record(site)
-    assert ended(site) == (499, "nobody", "client_disconnected")
+    length = [(b"Content-Length", b"1000000")]
+    found = left_waiting(portal, serve, leave, length, more=bytes(70_000))
     assert 60_000 < found["bytes_received"] <= 70_000
 
 

@@ -18,16 +18,6 @@ SCRIPT = "<script>alert(1)<script>"
 ENCODED = "%3Cscript%3Ealert(1)%3C%73cript%3E"
 
 
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
-
-
-@pytest.fixture
-def site(portal: Portal, upstream: Upstream) -> Site:
-    return portal.mount(upstream)
-
-
 def test_markup_in_a_request_is_never_reflected(portal: Portal, site: Site) -> None:
     """CVE-2024-35225."""
     fields = [

@@ -54,16 +54,6 @@ SKELETON_KEYS = [
 ]
 
 
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
-
-
-@pytest.fixture
-def site(portal: Portal, upstream: Upstream) -> Site:
-    return portal.mount(upstream)
-
-
 def test_no_field_stands_in_for_a_key(site: Site, upstream: Upstream) -> None:
     """GHSA-5hvv-m4w4-gf6v (oauth2-proxy): a User-Agent was let through;
     CVE-2025-29927 (Next.js): a field of the inside was believed from outside."""

@@ -7,8 +7,6 @@ import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from ..support.servers import Portal, Site, request
 from ..support.strict import check_head, requests
 from ..support.upstream import Conn, Upstream, response
@@ -20,11 +18,6 @@ SEED = 20_260_222
 WORKERS = 16
 # What a bug leaves in a log, ours or the server's.
 TROUBLE = ("Traceback", "never retrieved", "was destroyed but", "Exception in")
-
-
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
 
 
 def mutated(generator: random.Random, raw: bytes) -> bytes:

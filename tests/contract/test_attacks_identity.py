@@ -19,16 +19,6 @@ PLATFORM = [
 ADDED = ["x-daily-session-id", "x-forwarded-for", "x-request-id", "via", "host"]
 
 
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
-
-
-@pytest.fixture
-def site(portal: Portal, upstream: Upstream) -> Site:
-    return portal.mount(upstream)
-
-
 def spellings(name: str) -> list[bytes]:
     """A field's name with `-` or `_` at each place, and in three cases."""
     words = name.split("-")

@@ -27,16 +27,6 @@ Target = tuple[Site, Upstream]
 """A session of one case's own."""
 
 
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
-
-
-@pytest.fixture
-def site(portal: Portal, upstream: Upstream) -> Site:
-    return portal.mount(upstream)
-
-
 def fire(site: Site, raw: bytes) -> list[int]:
     """Send the bytes; the statuses that were answered, none of them that of a bug."""
     answers: list[Message] = []

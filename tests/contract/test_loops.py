@@ -8,14 +8,8 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.upstream import Upstream
-from .conftest import Serve
 
 CALLER = [(b"X-Caller", b"ada")]
-
-
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])

@@ -9,12 +9,6 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
 from ..support.upstream import Upstream
-from .conftest import Serve
-
-
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

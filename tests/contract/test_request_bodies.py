@@ -9,14 +9,8 @@ import pytest
 from ..support.servers import Portal, Site
 from ..support.upstream import Upstream
 from ..support.wire import chunked
-from .conftest import Serve
 
 VIA = ["", "httpx"]
-
-
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
 
 
 @pytest.fixture(params=VIA)

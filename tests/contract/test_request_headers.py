@@ -23,16 +23,6 @@ ADDED = {
 }
 
 
-@pytest.fixture
-def upstream(serve: Serve) -> Upstream:
-    return serve()
-
-
-@pytest.fixture
-def site(portal: Portal, upstream: Upstream) -> Site:
-    return portal.mount(upstream)
-
-
 def sent(
     site: Site, upstream: Upstream, headers: Fields, method: str = "GET"
 ) -> Message:

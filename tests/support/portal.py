@@ -220,6 +220,15 @@ class Control:
     def drain_session(self, service: str, id: str) -> bool:
         return self.store.sessions.drain(service, id)
 
+    def put_service(self, name: str, *, ready: bool) -> None:
+        self.store.services.put(name, ready=ready)
+
+    def create_key(self, secret: str) -> None:
+        put_key(self.store, secret=secret)
+
+    def revoke_key(self, secret: str) -> bool:
+        return self.store.keys.revoke(key_id(secret))
+
     def listed(self, service: str) -> list[dict[str, Any]]:
         """The sessions of a service, as far as tests look at them."""
         return [

@@ -351,7 +351,7 @@ def test_so_many_different_header_sections_are_kept_and_no_more() -> None:
         path = f"/bot/sessions/{ID}/{number}"
         for _ in range(2):
             outcome(proxy, path=path, more=((b"x-own", b"%d" % number),))
-    routes = [route for _, route in proxy.match.known.values()]
+    routes = [route for _, route in proxy.match._known.values()]
     kept = {
         id(each.findings.passage.fields) for each in routes if each.findings.passage
     }

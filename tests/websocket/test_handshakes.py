@@ -118,12 +118,14 @@ def test_a_key_among_the_subprotocols(
         frames.until_closed(conn)
 
     asked: list[Message] = []
-    site = portal.mount(serve(play))
+    upstream = serve(play)
+    site = portal.mount(upstream)
     client = connect(site, headers={}, subprotocols=[KEYED, "superchat", "chat"])
     assert client.subprotocol == "chat"
+    client.close()
+    assert upstream.all_gone(5)  # And so it has said what it was asked.
     assert asked[0].all("Sec-WebSocket-Protocol") == [b"superchat, chat"]
     assert KEY.encode() not in asked[0].raw
-    client.close()
     assert record(site)["principal"] == key_id(KEY)
 
 

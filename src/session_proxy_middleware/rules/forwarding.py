@@ -10,8 +10,15 @@ from operator import itemgetter
 from ..errors import ConfigError, UpstreamProtocolError
 from ..models import Block, Field, Headers, Outbound, Reply, Request, Route, Session
 from . import cookies, cors, forwarded, isolation, location, via
-from .headers import HOP_BY_HOP, Framing, HeaderRules, RequestFields, named_by
-from .learnt import Learnt
+from .headers import (
+    HOP_BY_HOP,
+    Framing,
+    HeaderRules,
+    RequestFields,
+    named_by,
+    section_size,
+)
+from .learnt import Learnt, keep
 
 # Names that mean something else already.
 _NOT_OURS = HOP_BY_HOP | {
@@ -165,19 +172,15 @@ class HeaderPolicy:
         if len(kept) < 2 or not _PLANNED.issuperset(actions):
             return
         if sum(map(len, names)) <= _PLAN_BYTES:
-            if len(self.plans) >= _PLANS:
-                self.plans.clear()
             plan = _Plan(itemgetter(*kept), b"content-length" not in names)
-            self.plans[names] = plan
+            keep(self.plans, names, plan, _PLANS)
 
     def remember(
         self, headers: tuple[Field, ...], status: int, kept: tuple[Field, ...]
     ) -> None:
         """Responses with these fields, which the transport keeps, pass like this."""
-        if sum(len(name) + len(value) for name, value in headers) <= _CROSSED_BYTES:
-            if len(self.crossed) >= _PLANS:
-                self.crossed.clear()
-            self.crossed[headers] = status, kept
+        if section_size(headers) <= _CROSSED_BYTES:
+            keep(self.crossed, headers, (status, kept), _PLANS)
 
 
 def outbound(

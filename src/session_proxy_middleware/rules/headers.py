@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from ..errors import HeadersTooLarge, MalformedHeaders
 from ..models import Block, Field, Headers, Request
 from . import cookies
-from .learnt import Learnt
+from .learnt import Learnt, keep
 
 # RFC 9110 §7.6.1 and RFC 9112 §7: fields that belong to one connection.
 HOP_BY_HOP = frozenset(
@@ -96,6 +96,11 @@ def request_id(fields: Sequence[bytes]) -> bytes | None:
     if len(fields) != 1 or not _REQUEST_ID.fullmatch(fields[0]):
         return None
     return fields[0]
+
+
+def section_size(fields: Iterable[Field]) -> int:
+    """Bytes of names and values."""
+    return sum(len(name) + len(value) for name, value in fields)
 
 
 class RequestFields:
@@ -227,9 +232,7 @@ class HeaderRules:
             return known
         fields, size = self._sifted(key)
         if size <= _KNOWN_BYTES and len(key) <= _KNOWN_FIELDS:
-            if len(self._known) >= _KNOWN:
-                self._known.clear()
-            self._known[key] = fields
+            keep(self._known, key, fields, _KNOWN)
             fields.all = list(key)
         return fields
 

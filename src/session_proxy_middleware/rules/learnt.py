@@ -3,6 +3,11 @@ anybody knows who they are: both their number and their length have bounds."""
 
 from __future__ import annotations
 
+from typing import TypeVar
+
+Name = TypeVar("Name")
+Value = TypeVar("Value")
+
 MOST = 4096
 LONGEST = 128
 """Bytes. A longer name is looked at each time."""
@@ -22,3 +27,11 @@ class Learnt(dict[bytes, int]):
         if len(self) < self.most and len(name) <= LONGEST:
             self[name] = value
         return value
+
+
+def keep(known: dict[Name, Value], name: Name, value: Value, most: int) -> None:
+    """Remember one more. When there are `most` all go: whatever is in use comes back,
+    and no look-up pays for keeping them in an order."""
+    if len(known) >= most:
+        known.clear()
+    known[name] = value

@@ -11,6 +11,7 @@ from ..errors import ConfigError
 from ..guard import UUID as UUID
 from ..guard import canonical as canonical
 from ..models import Route
+from .learnt import keep
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]+")
 _SLASH = re.compile("%2[Ff]")
@@ -102,9 +103,7 @@ class RouteMatcher:
         # What nearly every request looks like, recognised in one go.
         usual = session_id_pattern if session_id_pattern == UUID else "(?!)"
         self._usual = re.compile(start + rf"/([^/%]+)/sessions/({usual})/".encode())
-        self.known: dict[bytes | None, tuple[str, Route]] = {}
-        """Routes found before, by their raw path, and the decoded one each is of.
-        They hold where there is no `root_path`."""
+        self._known: dict[bytes, tuple[str, Route]] = {}
 
     def __call__(
         self, path: str, raw_path: bytes | None, root_path: str = ""
@@ -118,7 +117,7 @@ class RouteMatcher:
         no target.
         """
         if raw_path is not None and not root_path:
-            known = self.known.get(raw_path)
+            known = self._known.get(raw_path)
             if known is not None and known[0] == path:
                 return known[1]
             route = self._usually(path, raw_path)
@@ -128,7 +127,7 @@ class RouteMatcher:
 
     def forget(self) -> None:
         """Remember no path any more, and nothing that was worked out from one."""
-        self.known.clear()
+        self._known.clear()
 
     def _usually(self, path: str, raw_path: bytes) -> Route | None:
         """The route of a usual spelling; remembered, for the next of that path."""
@@ -139,9 +138,7 @@ class RouteMatcher:
         service, id = found[1].decode("latin-1"), found[2].decode("ascii").lower()
         route = Route(service, id, raw_path[end:], raw_path[:end])
         if len(raw_path) <= _KNOWN_BYTES:
-            if len(self.known) >= _KNOWN:
-                self.known.clear()
-            self.known[raw_path] = path, route
+            keep(self._known, raw_path, (path, route), _KNOWN)
         return route
 
     def _closer(

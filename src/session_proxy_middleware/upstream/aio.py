@@ -106,8 +106,7 @@ class Engine:
                 while not response.head:
                     if response.error is not None:
                         raise response.error
-                    waiter = response.waiter = self.loop.create_future()
-                    await waiter
+                    await response.change()
             except StaleConnection as stale:
                 if not reused or not h1.retryable(outbound):
                     raise UpstreamUnreachable(str(stale)) from stale

@@ -55,13 +55,11 @@ class Response(h1.Message):
     """What broke it off."""
     size = 0
     """Bytes of `pieces`, as they came: with what stood between them."""
-    waiter: asyncio.Future[None] | None = None
-    """Of whoever waits until something has changed."""
+    _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
         self.pieces = []
         self._loop = loop
-        # Until the connection has no more to give.
         self._connection: Connection | None = connection
 
     async def read(self) -> bytes:
@@ -71,8 +69,7 @@ class Response(h1.Message):
                 raise self.error
             if self.complete:
                 return b""
-            waiter = self.waiter = self._loop.create_future()
-            await waiter
+            await self.change()
         self.size = 0
         if self._connection is not None and self._connection.read_paused:
             self._connection.resume_reading()
@@ -88,14 +85,17 @@ class Response(h1.Message):
         self._connection = None
         if error is not None and self.error is None:
             self.error = error
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self.changed()
+
+    def change(self) -> asyncio.Future[None]:
+        """Awaited, returns when something has changed."""
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
 
     def changed(self) -> None:
         """Whoever waits goes on, in the next turn of the loop: with all others whose
         bytes came in this one, while the caches are warm."""
-        waiter = self.waiter
+        waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
@@ -273,7 +273,7 @@ class Connection(asyncio.BufferedProtocol):
         if response.complete:
             self._complete(response)
         elif response.head:
-            self._deadline = monotonic() + self.engine.timeouts.idle
+            self._touch()
             response.size += nbytes
             if len(response.pieces) > MANY_PIECES:
                 response.pieces = [b"".join(response.pieces)]

@@ -14,6 +14,8 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from ..errors import MalformedHeaders
 from ..models import Block, Field, Headers, Outbound
+from ..rules.headers import section_size
+from ..rules.learnt import keep
 
 MAX_HEAD_BYTES = 65_536
 """Status line and fields of one response, with the interim ones before it; and what
@@ -101,10 +103,6 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def _size(headers: Sequence[Field]) -> int:
-    return sum(len(name) + len(value) for name, value in headers)
-
-
 # Heads remembered: how many at most, how long one may be, and how long the response
 # behind it, in bytes.
 _HEADS_KEPT = 1024
@@ -147,9 +145,8 @@ def _remember(head: bytes, message: Message, length: int) -> None:
     behind: its bytes mean the same again."""
     lengths = [value for name, value in message.headers if name == b"content-length"]
     if lengths == [b"%d" % length] and len(head) <= _HEAD_BYTES:
-        if len(_HEADS) >= _HEADS_KEPT:
-            _HEADS.clear()
-        _HEADS[head] = message.status, tuple(message.headers), length
+        read = message.status, tuple(message.headers), length
+        keep(_HEADS, head, read, _HEADS_KEPT)
 
 
 class ResponseReader:
@@ -293,7 +290,7 @@ class ResponseReader:
         headers = message.headers
         if self._head_bytes + self._feeding > MAX_HEAD_BYTES:
             # Only then can it be too large: usually the body makes it so much.
-            self._count(_size(headers))
+            self._count(section_size(headers))
         if len(headers) > MAX_HEAD_FIELDS:
             raise ProtocolViolation("the response has too many header fields")
         if status < 200:
@@ -301,7 +298,7 @@ class ResponseReader:
                 raise ProtocolViolation(f"status {status}")
             self._interim = True
             # Status line and all: a flood of empty ones must end as well.
-            self._count(_size(headers) + 16)
+            self._count(section_size(headers) + 16)
             return
         if _ENCODING in map(_NAME, headers):
             codings = [value for name, value in headers if name == _ENCODING]

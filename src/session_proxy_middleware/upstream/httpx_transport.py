@@ -50,6 +50,7 @@ from ..errors import (
 from ..interfaces import AsyncUpload, Departure, Upload
 from ..models import Field, Headers, Outbound
 from ..options import Timeouts
+from ..rules.headers import section_size
 from ..rules.networks import Networks
 from . import resolving
 from .h1 import MAX_HEAD_BYTES, MAX_HEAD_FIELDS
@@ -151,8 +152,7 @@ class _Adapter:
         bytes another time is allowed."""
         request.extensions["timeout"]["read"] = self.timeouts.idle
         headers = [(name.lower(), value) for name, value in response.headers.raw]
-        size = sum(len(name) + len(value) for name, value in headers)
-        if len(headers) > MAX_HEAD_FIELDS or size > MAX_HEAD_BYTES:
+        if len(headers) > MAX_HEAD_FIELDS or section_size(headers) > MAX_HEAD_BYTES:
             raise UpstreamProtocolError("the head of the response is too large")
         for name, value in headers:
             if _NAME.fullmatch(name) is None or _CONTROL.search(value):
