@@ -163,11 +163,14 @@ def waitress(listener: socket.socket, options: argparse.Namespace) -> None:
 
 
 def cheroot(listener: socket.socket, options: argparse.Namespace) -> None:
-    """It takes the socket as systemd hands it over: descriptor 3."""
+    """It takes the socket as systemd hands it over, as descriptor 3, and leaves one
+    like that as it is: without this each answer would wait 40 ms for the client's
+    acknowledgement of its head."""
     from cheroot.wsgi import Server
 
     from .portal import wsgi
 
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     os.dup2(listener.fileno(), 3)
     os.environ["LISTEN_PID"] = str(os.getpid())
     server = Server(

@@ -45,6 +45,12 @@ CANDIDATES: Final = (
     Candidate("flask-requests", WSGI, "wsgi_flask_requests", "requests"),
 )
 
+#: The least that a proxy can do: no more than small GETs.
+FLOORS: Final = (
+    Candidate("minimal-uvicorn", ASGI, "asgi_minimal"),
+    Candidate("minimal-gunicorn", WSGI, "wsgi_minimal"),
+)
+
 #: Packages whose versions decide the figures without being candidates.
 UNDERNEATH: Final = (
     "aiohttp",
@@ -63,10 +69,11 @@ UNDERNEATH: Final = (
 )
 
 
-def of(kind: str) -> tuple[Candidate, ...]:
+def of(kind: str, *, floor: bool = False) -> tuple[Candidate, ...]:
     """The candidates under one kind of server; nginx is the ceiling of ASGI's."""
     kinds = (ASGI, NGINX) if kind == ASGI else (kind,)
-    return tuple(one for one in CANDIDATES if one.kind in kinds)
+    known = (*FLOORS, *CANDIDATES) if floor else CANDIDATES
+    return tuple(one for one in known if one.kind in kinds)
 
 
 def named(*names: str) -> tuple[Candidate, ...]:

@@ -98,7 +98,7 @@ def _options() -> argparse.Namespace:
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    names = {one.name for one in catalogue.CANDIDATES}
+    names = {one.name for one in (*catalogue.FLOORS, *catalogue.CANDIDATES)}
     only = frozenset(filter(None, options.only.split(",")))
     if unknown := only - names:
         what = ", ".join(sorted(unknown))

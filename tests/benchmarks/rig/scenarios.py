@@ -33,7 +33,7 @@ def small_get(kind: str) -> Run:
     """A small GET with a dozen headers, on each number of connections."""
 
     def run(bench: Bench) -> list[Row]:
-        candidates = catalogue.of(kind)
+        candidates = catalogue.of(kind, floor=True)
         with (
             bench.json_upstream() as port,
             bench.serving(candidates, upstream_port=port, tail=wire.CHAT) as started,
