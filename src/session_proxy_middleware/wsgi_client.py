@@ -3,12 +3,13 @@ there, where the server gives a way to look."""
 
 from __future__ import annotations
 
+import io
 import logging
 import select
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any
 
 from werkzeug.exceptions import ClientDisconnected as WerkzeugClientDisconnected
 from werkzeug.wsgi import get_input_stream
@@ -85,7 +86,7 @@ class Client:
         self.ended = False
         self._meter = step.meter
         self._left = length
-        self._stream = get_input_stream(dict(self._environ))
+        self._stream = body_stream(self._environ)
         self.guard(idle)
 
     def guard(self, idle: float) -> None:
@@ -147,6 +148,18 @@ class Client:
             sock, timeout = self._restore
             self._restore = None
             sock.settimeout(timeout)
+
+
+def body_stream(environ: Mapping[str, Any], limit: int | None = None) -> IO[bytes]:
+    """The body of a request, to be read to its end. Over `limit` bytes werkzeug refuses
+    it."""
+    stream = environ["wsgi.input"]
+    if isinstance(stream, io.RawIOBase):
+        # Its own `read` believes how much it says it has read, and gives as much of the
+        # process's memory where that is more than came (werkzeug's server, of a chunk
+        # that breaks off; CPython's gh-140607).
+        stream = io.BufferedReader(stream, PIECE)
+    return get_input_stream({**environ, "wsgi.input": stream}, max_content_length=limit)
 
 
 class SocketDeparture:

@@ -238,6 +238,7 @@ CHUNKS = {
     "many zeros": b"0" * 200 + b"4\r\nabcd\r\n0\r\n\r\n",
     "over 64 bits": b"10000000000000004\r\nabcd\r\n0\r\n\r\n",
     "just 64 bits": b"ffffffffffffffff\r\nabcd\r\n0\r\n\r\n",
+    "more than comes": b"fffff\r\nabcd",
     "empty size": b"\r\nabcd\r\n0\r\n\r\n",
     "no hexadecimal": b"g\r\nabcd\r\n0\r\n\r\n",
     "trailers": b"4\r\nabcd\r\n0\r\nX-Trailer: a\r\n\r\n",
@@ -266,7 +267,10 @@ def test_chunks_that_one_parser_reads_and_another_does_not(
         found = arrived(*attacked[how])
         for each in found:
             assert each.target == b"/x"
-            assert not each.whole or each.body == b"abcd", each
+            # Of a chunk that ends too soon, what came of it and not a byte more.
+            sent = (CHUNKS[how] + hidden()).partition(b"abcd")[2]
+            came = (b"abcd" + sent).startswith(each.body)
+            assert each.body == b"abcd" or (not each.whole and came), each
             assert b"6.6.6.6" not in b"".join(each.all("x-forwarded-for"))
         assert found or how != "as it should be"
 

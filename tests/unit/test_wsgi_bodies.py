@@ -3,14 +3,19 @@ request held is given back."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.serving import DechunkedInput
 
 from session_proxy_middleware import MemoryStore, SessionProxy
 from session_proxy_middleware.models import Headers
 from session_proxy_middleware.wsgi import SessionProxyMiddleware
+from session_proxy_middleware.wsgi_client import body_stream
+from tests.support.wire import chunked
 from tests.unit.values import ID
 
 HEADERS: Headers = [(b"content-type", b"text/plain")]
@@ -121,3 +126,22 @@ def test_a_whole_response_comes_in_one_piece_behind_its_head() -> None:
     )
     assert [head[0] for head in heads] == ["200 OK"]  # Before anything is asked for.
     assert list(body) == [b"all of it"]
+
+
+@pytest.mark.parametrize("limit", [None, 100_000])
+def test_of_a_chunk_that_breaks_off_no_more_is_read_than_came(
+    limit: int | None,
+) -> None:
+    """werkzeug's stream says that it has read all of it, and `io.RawIOBase.read` then
+    gives as much of the process's memory (CPython's gh-140607)."""
+    raw = DechunkedInput(io.BytesIO(b"fffff\r\nabcd"))
+    stream = body_stream({"wsgi.input": raw, "wsgi.input_terminated": True}, limit)
+    with pytest.raises((ValueError, ClientDisconnected)):
+        stream.read(65_536)
+
+
+def test_a_body_in_chunks_is_read_whole() -> None:
+    data = bytes(range(256)) * 1024
+    raw = DechunkedInput(io.BytesIO(chunked(data[:70_000], data[70_000:])))
+    stream = body_stream({"wsgi.input": raw, "wsgi.input_terminated": True})
+    assert b"".join(iter(lambda: stream.read(65_536), b"")) == data

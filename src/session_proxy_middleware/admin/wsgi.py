@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from werkzeug.exceptions import RequestEntityTooLarge
-from werkzeug.wsgi import get_input_stream
 
 from ..errors import BodyTooLarge
 from ..hooks import blocking
 from ..models import Reply
 from ..wsgi import Environ, StartResponse, native, status_line
+from ..wsgi_client import body_stream
 from .administration import AdminAuthenticator, Administration
 from .errors import InvalidRequest
 from .exchange import BODY, Question, ReadBody, Request, Step, exchange
@@ -84,7 +84,7 @@ def _field(environ: Environ, variable: str) -> tuple[bytes, ...]:
 def _body(environ: Environ) -> bytes:
     try:
         # One more than is allowed: werkzeug refuses what reaches its limit.
-        data = get_input_stream(environ, max_content_length=BODY + 1).read()
+        data = body_stream(environ, BODY + 1).read()
     except RequestEntityTooLarge as error:
         raise BodyTooLarge(f"over {BODY} bytes") from error
     except Exception as error:
