@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
@@ -78,7 +80,16 @@ def chromium() -> Iterator[Chromium]:
     options = {"binary": browser, "args": ARGUMENTS}
     wanted = {"browserName": "chrome", "goog:chromeOptions": options}
     command = [driver, "--port=0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        # It leaves some behind, and may still be about it when the driver has ended.
+        TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": folder},
+        ) as process,
+    ):
         try:
             sessions = f"http://127.0.0.1:{_port(process)}/session"
             body = {"capabilities": {"alwaysMatch": wanted}}

@@ -83,6 +83,19 @@ def test_what_follows_a_status_without_content_is_nobodys_answer(
     assert after.body == b"the next"
 
 
+@pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
+def test_line_ends_behind_a_status_without_content_prepare_no_answer(
+    portal: Portal, serve: Serve, status: str
+) -> None:
+    """What is remembered of the first response lets no body into the next."""
+    forged = response(b"forged")
+    head = b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n" % (status.encode(), len(forged))
+    for body in (b"\n" * len(forged), forged, forged):
+        answer, after = two(portal, serve, head + body)
+        assert (answer.status, answer.body) == (int(status[:3]), b"")
+        assert after.body == b"the next"
+
+
 @pytest.mark.parametrize("via", VIA)
 @pytest.mark.parametrize(
     "content",

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from session_proxy_middleware import Principal, Request
 from session_proxy_middleware.models import Headers
+from session_proxy_middleware.rules.forwarding import HeaderPolicy, inbound
 from tests.unit.crossing import passed_on, values
 from tests.unit.test_request_headers import FIELDS, HOP_BY_HOP, NAMES
+from tests.unit.values import a_request, a_session, keyed
 
 LENGTH = (b"content-length", b"5")
 
@@ -45,6 +47,23 @@ def test_only_the_proxy_says_that_an_answer_is_its_own() -> None:
 def test_a_length_is_passed_on_where_there_may_be_one(status: int, kept: bool) -> None:
     reply = passed_on(status, [(b"content-length", b"5")])
     assert bool(values(reply.headers, b"content-length")) is kept
+
+
+@pytest.mark.parametrize("fields", [[], [LENGTH], [LENGTH, (b"x-a", b"b")]])
+@pytest.mark.parametrize(
+    ("method", "status"), [("GET", 204), ("GET", 304), ("HEAD", 200), ("HEAD", 404)]
+)
+def test_where_no_body_may_be_none_is_passed_on(
+    method: str, status: int, fields: Headers
+) -> None:
+    """Whatever the transport has for it, and whatever is remembered of the fields."""
+    policy = HeaderPolicy()
+    request = a_request(b"/chat", method=method, headers=keyed())
+    for _ in range(2):
+        reply = inbound(status, tuple(fields), request, a_session(), policy)
+        assert reply.body == b""
+    other = a_request(b"/chat", headers=keyed())
+    assert inbound(200, tuple(fields), other, a_session(), policy).body is None
 
 
 @pytest.mark.parametrize("fields", [[], [LENGTH], [(b"transfer-encoding", b"chunked")]])

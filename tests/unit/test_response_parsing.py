@@ -112,6 +112,11 @@ ODD = [
     OK + b"x: " + b"y" * 2_000 + b"\r\ncontent-length: 5\r\n\r\nhello",
     OK + b"content-length: 5\r\n\r\n\r\n\r\nh",
     CLOSED,
+    # llhttp passes over line ends between two messages and says nothing of them.
+    NOT_MODIFIED + b"\n\n\n\n\n",
+    NOT_MODIFIED + b"hello",
+    b"HTTP/1.1 204 No Content\r\ncontent-length: 5\r\n\r\n\r\n\r\n\n",
+    INTERIM + b"HTTP/1.1 204 No Content\r\ncontent-length: 92\r\n\r\n" + b"\n" * 10,
 ]
 
 
@@ -136,6 +141,22 @@ def test_a_head_that_is_known_is_read_as_it_was_the_first_time(
             h1._HEADS.clear()
         assert found[0] == found[1]
         h1._HEADS.update(kept)
+
+
+@pytest.mark.parametrize("former", [*WHOLE, *ODD])
+def test_no_response_changes_what_the_next_is_read_as(former: bytes) -> None:
+    for response in [*WHOLE, *ODD]:
+        found: list[object] = []
+        for before in (former, b""):
+            h1._HEADS.clear()
+            for _ in range(2):
+                with contextlib.suppress(h1.ProtocolViolation):
+                    read(before)
+            try:
+                found.append(read(response).outcome())
+            except h1.ProtocolViolation as violation:
+                found.append(str(violation))
+        assert found[0] == found[1], response
 
 
 def test_only_whole_responses_with_a_length_of_their_own_are_remembered() -> None:

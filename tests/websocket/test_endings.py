@@ -237,10 +237,12 @@ def test_a_message_of_the_session_that_is_too_large(
     client.send("100000")
     assert client.recv(10) == bytes(100_000)
     for sizes in ("100001", "60000 40001"):
-        site = portal.mount(serve(play), via="small")
+        upstream = serve(play)
+        site = portal.mount(upstream, via="small")
         client = connect(site)
         client.send(sizes)
         assert closed(client)[0] == told(name, 1014)
+        assert upstream.all_gone(5)
         assert record(site)["end_reason"] == "message_too_large"
     assert [each.code for each in got if each.opcode == frames.CLOSE][-2:] == [1009] * 2
 

@@ -274,6 +274,9 @@ def inbound(
     Raises:
         UpstreamProtocolError: a status that no final response has.
     """
+    # Whatever a transport has for it: there is no body (RFC 9110 §6.4.1), and a server
+    # that passed one on would pass an answer that nobody asked for.
+    body = b"" if request.method == "HEAD" else None
     shared = headers if type(headers) is tuple else None
     if shared is not None:
         try:
@@ -281,7 +284,7 @@ def inbound(
         except TypeError:  # A transport of somebody else's, with lists in it.
             known = shared = None
         if known is not None and known[0] == status:
-            return Reply(status, [*known[1], (b"x-request-id", request.id)], None)
+            return Reply(status, [*known[1], (b"x-request-id", request.id)], body)
     if not 200 <= status <= 599:
         raise UpstreamProtocolError(f"status {status}")
     found = dict(headers)
@@ -293,9 +296,11 @@ def inbound(
         or status in _BODILESS
         or found.get(b"connection", b"close") not in _USUAL_CONNECTION
     ):
-        reply = _closer(status, headers, request, session, policy)
+        if status in _BODILESS:
+            body = b""
+        passed = _closer(status, headers, request, session, policy)
         policy.plan(names)
-        return reply
+        return Reply(status, passed, body)
     kept = list(plan.kept(headers))
     # No type at all is one that no browser surely takes for data.
     if policy.sandbox and isolation.WEIGHTS[found.get(b"content-type", b"")] != 1:
@@ -307,7 +312,7 @@ def inbound(
     if shared is not None:
         policy.remember(shared, status, tuple(kept))
     kept.append((b"x-request-id", request.id))
-    return Reply(status, kept, None)
+    return Reply(status, kept, body)
 
 
 def _closer(
@@ -316,9 +321,9 @@ def _closer(
     request: Request,
     session: Session,
     policy: HeaderPolicy,
-) -> Reply:
-    """What `inbound` makes of any response; it takes the short way itself where it
-    leads to the same."""
+) -> Headers:
+    """What `inbound` makes of the fields of any response; it takes the short way itself
+    where it leads to the same."""
     kept: Headers = []
     keep = kept.append
     connection: list[bytes] = []
@@ -365,11 +370,9 @@ def _closer(
         # RFC 9111 §4.3.4: a 304 replaces the fields of what the browser has stored,
         # and so would undo the policy that came with a page.
         kept = isolation.sandboxed(kept)
-    body = None
     if not has_length:
         if status == 205:  # RFC 9110 §15.3.6: it has no content, whatever came.
             kept.append(_EMPTY)
-            body = b""
         elif status not in _BODILESS and not has_buffering:
             kept.append(_UNBUFFERED)
     # RFC 9111 §4.3.4: what a 304 says replaces what the stored answer had said.
@@ -381,4 +384,4 @@ def _closer(
         kept.append(_PRIVATE)
     if not has_id:
         kept.append((b"x-request-id", request.id))
-    return Reply(status, kept, body)
+    return kept

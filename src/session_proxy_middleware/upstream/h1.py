@@ -140,12 +140,17 @@ def _drop(field: Field) -> None:
     """Where trailer fields go."""
 
 
-def _remember(head: bytes, message: Message, length: int) -> None:
+def _remember(head: bytes, message: Message, body: bytes) -> None:
     """A head that said by itself how long the body is, nothing before it and nothing
     behind: its bytes mean the same again."""
     lengths = [value for name, value in message.headers if name == b"content-length"]
-    if lengths == [b"%d" % length] and len(head) <= _HEAD_BYTES:
-        read = message.status, tuple(message.headers), length
+    if (
+        lengths == [b"%d" % len(body)]
+        and len(head) <= _HEAD_BYTES
+        # Read as that body, and not passed over: line ends behind a 204 are.
+        and b"".join(message.pieces) == body
+    ):
+        read = message.status, tuple(message.headers), len(body)
         keep(_HEADS, head, read, _HEADS_KEPT)
 
 
@@ -221,7 +226,7 @@ class ResponseReader:
             return
         self._parse(data)
         if message.complete and self.reusable and body:
-            _remember(head, message, len(body))
+            _remember(head, message, body)
 
     def _parse(self, data: bytes | memoryview) -> None:
         message = self._message
