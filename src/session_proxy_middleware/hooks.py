@@ -40,8 +40,17 @@ def as_sync(hook: Authenticator) -> Callable[[Request], Principal]:
 
 def awaitable(hook: Callable[[Asked], Any]) -> Callable[[Asked], Awaitable[Any]]:
     """`as_async`, whatever the hook answers."""
+
+    def asked(about: Asked) -> Any:
+        try:
+            return hook(about)
+        except StopIteration as stop:
+            # No future takes it, so that whoever waits for one would wait for ever: as
+            # of a generator's (PEP 479), an error of another name.
+            raise RuntimeError("the hook raised StopIteration") from stop
+
     call: Callable[[Asked], Any] = (
-        hook if is_async(hook) else sync_to_async(hook, thread_sensitive=False)
+        hook if is_async(hook) else sync_to_async(asked, thread_sensitive=False)
     )
 
     async def ask(about: Asked) -> Any:

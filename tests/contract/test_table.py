@@ -247,6 +247,7 @@ def test_a_bug_in_a_key_store(site: Site) -> None:
         (b"down", contract.STORE),
         (b"unavailable", contract.STORE),
         (b"bug", contract.BUG),
+        (b"nobody", contract.BUG),
         (b"nonsense", contract.BUG),
     ],
 )

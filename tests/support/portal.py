@@ -49,6 +49,9 @@ ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 WSGIApp = Callable[[Any, Any], Iterable[bytes]]
 
 
+USERS = [Principal(id="ada")]
+
+
 def authenticate(request: Request) -> Principal:
     """A host's own authenticator, told by a header what to do."""
     caller = request.header("X-Caller")
@@ -62,6 +65,8 @@ def authenticate(request: Request) -> Principal:
         raise StoreUnavailable("10.9.8.7 secret detail")
     if caller == "bug":
         raise RuntimeError("secret detail of a bug")
+    if caller == "nobody":
+        return next(user for user in USERS if user.id == caller)
     if caller == "nonsense":
         return "root"  # type: ignore[return-value]
     return Principal(id=caller, services=("*",))

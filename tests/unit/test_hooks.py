@@ -108,6 +108,17 @@ def test_what_a_hook_raises_comes_through() -> None:
             asyncio.run(as_async(hook)(a_request()))  # type: ignore[arg-type]
 
 
+def test_a_hook_that_finds_nobody_is_not_waited_for_for_ever() -> None:
+    users: list[Principal] = []
+
+    async def call() -> None:
+        hook = as_async(lambda request: next(iter(users)))
+        await asyncio.wait_for(hook(a_request()), 3)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        asyncio.run(call())
+
+
 @pytest.mark.parametrize(
     ("hook", "found"), [(plain, False), (coroutine, True), (AsyncCallable(), True)]
 )
