@@ -165,6 +165,8 @@ class SessionProxyMiddleware:
                     data = b"".join(response.pieces)
                 if data:
                     sent = len(data)
+                if client is not None and client.owing:
+                    await client.settle()
                 await send({"type": "http.response.body", "body": data or b""})
             except asyncio.CancelledError:
                 if client is None or not client.interrupted():

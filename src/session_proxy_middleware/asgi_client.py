@@ -35,6 +35,9 @@ DRAINING = Draining.slug
 _LOOKS = 4
 """How often in `Timeouts.idle` a client that takes nothing is looked at."""
 
+END_WITHIN = 1.0
+"""Seconds that a client whose body is whole may take to end its request."""
+
 LOOK_EVERY = 0.04
 """Seconds. A request that ends sooner never pays for watching its client. One that is
 there at two looks does: its client is seen leaving within 100 ms."""
@@ -53,6 +56,9 @@ class Client:
     meter: BodyMeter | None = None
     ended = True
     """Whether the last of its body was given."""
+    owing = False
+    """Whether all of its body was given, and its server has not yet said that it ends.
+    """
     sent = 0
     """Bytes it was sent of a body that comes in pieces."""
     turns = 0
@@ -93,10 +99,28 @@ class Client:
         if self.meter is not None:
             self.meter.count(data, ended)
             # Some servers say so only with an empty message of its own, later.
-            ended = ended or self.meter.whole
+            self.owing = not ended and self.meter.whole
+            ended = ended or self.owing
         self.ended = ended
         self.flowed()
         return data
+
+    async def settle(self) -> None:
+        """Receive the end of a request that is still `owing` it, before its reply ends:
+        one that ends sooner costs a client its whole connection, where it ends its
+        streams of HTTP/2 in a frame of its own and the server is hypercorn."""
+        if self._watcher is not None:  # That has received it, or will.
+            return
+        self.ended = False  # This sees it leave; no watcher may receive as well.
+        try:
+            async with asyncio.timeout(END_WITHIN):
+                message = await self._receive()
+        except TimeoutError:
+            return
+        finally:
+            self.ended = True
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected("before the end of its request")
 
     def flowed(self) -> None:
         """Bytes have flowed: the session is in use."""

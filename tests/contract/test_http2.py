@@ -1,0 +1,105 @@
+"""What only HTTP/2 has, on the server that speaks it without TLS as well."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
+
+from ..support.portal import KEY
+from ..support.servers import Portal, Site
+from .conftest import Serve
+
+
+@pytest.fixture
+def hypercorn(tmp_path: Path) -> Iterator[Portal]:
+    with Portal("hypercorn", tmp_path) as running:
+        yield running
+
+
+class Client:
+    """A connection that knows beforehand what is spoken (RFC 9113 §3.3)."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.h2 = H2Connection(H2Configuration())
+        self.h2.initiate_connection()
+
+    def flush(self) -> None:
+        self._sock.sendall(self.h2.data_to_send())
+
+    def begin(self, site: Site, body: bytes) -> int:
+        """A POST with its body, but not with the end of its stream."""
+        stream = self.h2.get_next_available_stream_id()
+        fields = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":authority", "portal.test"),
+            (":path", f"{site.public}/upload"),
+            ("authorization", f"Bearer {KEY}"),
+            ("content-length", str(len(body))),
+        ]
+        self.h2.send_headers(stream, fields)
+        self.h2.send_data(stream, body)
+        self.flush()
+        return stream
+
+    def end(self, stream: int) -> None:
+        """The end of the stream, in a frame of its own."""
+        self.h2.end_stream(stream)
+        self.flush()
+
+    def answer(self, stream: int) -> tuple[bytes, bytes]:
+        """Status and body."""
+        status, body = b"", b""
+        while data := self._sock.recv(65_536):
+            for event in self.h2.receive_data(data):
+                if getattr(event, "stream_id", None) != stream:
+                    continue
+                assert not isinstance(event, StreamReset), event
+                if isinstance(event, ResponseReceived):
+                    status = dict(event.headers)[b":status"]
+                elif isinstance(event, DataReceived):
+                    body += event.data
+                elif isinstance(event, StreamEnded):
+                    return status, body
+            self.flush()
+        raise AssertionError("the connection ended before the answer")
+
+
+def test_an_upload_whose_stream_ends_in_a_frame_of_its_own(
+    hypercorn: Portal, serve: Serve
+) -> None:
+    """All that was announced has come, and the session has answered: the answer ends no
+    sooner than the request, after which hypercorn would not know the stream any more
+    and break off the connection, with all that is on it."""
+    upstream = serve()
+    site = hypercorn.mount(upstream)
+    with socket.create_connection(hypercorn.address, 5) as sock:
+        client = Client(sock)
+        for number in range(1, 4):
+            stream = client.begin(site, b"hello")
+            late = time.monotonic() + 5
+            while len(upstream.requests) < number:
+                assert time.monotonic() < late, hypercorn.log
+                time.sleep(0.01)
+            time.sleep(0.1)
+            client.end(stream)
+            assert client.answer(stream) == (b"200", b"ok")
+    assert [each.body for each in upstream.requests] == [b"hello"] * 3
+
+
+def test_one_whose_stream_does_not_end_is_answered_all_the_same(
+    hypercorn: Portal, serve: Serve
+) -> None:
+    site = hypercorn.mount(serve())
+    with socket.create_connection(hypercorn.address, 5) as sock:
+        client = Client(sock)
+        assert client.answer(client.begin(site, b"hello")) == (b"200", b"ok")
+    assert site.idle()
