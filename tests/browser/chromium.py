@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -41,8 +42,18 @@ class Chromium:
         """What a function of that body returns, in the page; a promise is awaited."""
         return self._post("execute/sync", script=script, args=[])
 
+    def becomes(self, script: str, wanted: Any) -> bool:
+        """Whether `script` returns that, in the page or in the one that it goes to."""
+        end = time.monotonic() + PATIENCE
+        while self.run(script) != wanted:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        return True
+
     def click(self, selector: str) -> None:
-        """Click; what that navigates to is waited for by the next command."""
+        """Click. Where that navigates, the page that is left may still answer the next
+        command (`becomes`)."""
         found = self._post("element", using="css selector", value=selector)
         [element] = found.values()
         self._post(f"element/{element}/click")
