@@ -128,6 +128,8 @@ class SessionProxyMiddleware:
                             client = Client(receive, lookout, session)
                             if meter is not None:
                                 client.expect(meter)
+                            elif step.outbound.length == 0:
+                                client.owing = request.http_version == "2"
                         else:  # It has moved.
                             client.session = session
                         if session.epoch in self._endings:
@@ -153,6 +155,7 @@ class SessionProxyMiddleware:
             try:
                 if client is not None:
                     client.turns = 1
+                    client.whole = step.body is not None
                 start = "http.response.start"
                 await send(
                     {"type": start, "status": step.status, "headers": step.headers}
@@ -163,10 +166,14 @@ class SessionProxyMiddleware:
                         await _stream(response, client, send)
                     client.whole = True
                     data = b"".join(response.pieces)
+                if client is not None and client.owing:
+                    if data:
+                        await send(_more(data))
+                        client.sent += len(data)
+                        data = b""
+                    await client.settle()
                 if data:
                     sent = len(data)
-                if client is not None and client.owing:
-                    await client.settle()
                 await send({"type": "http.response.body", "body": data or b""})
             except asyncio.CancelledError:
                 if client is None or not client.interrupted():

@@ -57,8 +57,7 @@ class Client:
     ended = True
     """Whether the last of its body was given."""
     owing = False
-    """Whether all of its body was given, and its server has not yet said that it ends.
-    """
+    """Whether its body is whole, and its server has not yet said that it ends."""
     sent = 0
     """Bytes it was sent of a body that comes in pieces."""
     turns = 0
@@ -67,6 +66,7 @@ class Client:
     """Whether the session has said all it will: only the client is waited for."""
     lasts = False
     """Whether it was under way when the store was last asked."""
+    _settled: asyncio.Future[None] | None = None
     _watcher: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
 
@@ -109,18 +109,19 @@ class Client:
         """Receive the end of a request that is still `owing` it, before its reply ends:
         one that ends sooner costs a client its whole connection, where it ends its
         streams of HTTP/2 in a frame of its own and the server is hypercorn."""
-        if self._watcher is not None:  # That has received it, or will.
-            return
-        self.ended = False  # This sees it leave; no watcher may receive as well.
+        watched = self._watcher is not None
+        self.ended = watched  # Seen leaving here, or there: one of them may receive.
         try:
             async with asyncio.timeout(END_WITHIN):
-                message = await self._receive()
+                if watched:
+                    self._settled = self._lookout.loop.create_future()
+                    await self._settled
+                elif (await self._receive())["type"] == "http.disconnect":
+                    raise ClientDisconnected("before the end of its request")
         except TimeoutError:
             return
         finally:
             self.ended = True
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected("before the end of its request")
 
     def flowed(self) -> None:
         """Bytes have flowed: the session is in use."""
@@ -137,7 +138,10 @@ class Client:
         self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":  # noqa: ASYNC110
+        while (await self._receive())["type"] != "http.disconnect":
+            self.owing = False
+            if self._settled is not None and not self._settled.done():
+                self._settled.set_result(None)
             # Servers wait until it leaves. What replays a body that it has read may
             # answer at once, and for ever: the loop must turn all the same.
             await asyncio.sleep(LOOK_EVERY)

@@ -154,10 +154,10 @@ def body_stream(environ: Mapping[str, Any], limit: int | None = None) -> IO[byte
     """The body of a request, to be read to its end. Over `limit` bytes werkzeug refuses
     it."""
     stream = environ["wsgi.input"]
-    if isinstance(stream, io.RawIOBase):
-        # Its own `read` believes how much it says it has read, and gives as much of the
-        # process's memory where that is more than came (werkzeug's server, of a chunk
-        # that breaks off; CPython's gh-140607).
+    if "werkzeug.socket" in environ and isinstance(stream, io.RawIOBase):
+        # That of werkzeug's server says of a chunk that breaks off that it has read all
+        # of it; its `read` believes that, and gives as much of the process's memory
+        # (CPython's gh-140607).
         stream = io.BufferedReader(stream, PIECE)
     return get_input_stream({**environ, "wsgi.input": stream}, max_content_length=limit)
 

@@ -14,7 +14,10 @@ from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
 from ..support.portal import KEY
 from ..support.servers import Portal, Site
+from ..support.upstream import Conn, answering, response
 from .conftest import Serve
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
 
 @pytest.fixture
@@ -34,11 +37,11 @@ class Client:
     def flush(self) -> None:
         self._sock.sendall(self.h2.data_to_send())
 
-    def begin(self, site: Site, body: bytes) -> int:
-        """A POST with its body, but not with the end of its stream."""
+    def begin(self, site: Site, body: bytes, method: str = "POST") -> int:
+        """A request with its body, but not with the end of its stream."""
         stream = self.h2.get_next_available_stream_id()
         fields = [
-            (":method", "POST"),
+            (":method", method),
             (":scheme", "http"),
             (":authority", "portal.test"),
             (":path", f"{site.public}/upload"),
@@ -46,7 +49,8 @@ class Client:
             ("content-length", str(len(body))),
         ]
         self.h2.send_headers(stream, fields)
-        self.h2.send_data(stream, body)
+        if body:
+            self.h2.send_data(stream, body)
         self.flush()
         return stream
 
@@ -73,26 +77,37 @@ class Client:
         raise AssertionError("the connection ended before the answer")
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.2], ids=["at once", "after a while"])
+@pytest.mark.parametrize("body", [b"hello", b""])
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
 def test_an_upload_whose_stream_ends_in_a_frame_of_its_own(
-    hypercorn: Portal, serve: Serve
+    hypercorn: Portal, serve: Serve, method: str, body: bytes, pause: float
 ) -> None:
     """All that was announced has come, and the session has answered: the answer ends no
     sooner than the request, after which hypercorn would not know the stream any more
     and break off the connection, with all that is on it."""
-    upstream = serve()
+
+    def play(conn: Conn) -> None:
+        while True:
+            conn.request()
+            time.sleep(pause)
+            conn.send(response(b"ok") if method == "POST" else HEAD)
+
+    upstream = serve(play)
     site = hypercorn.mount(upstream)
     with socket.create_connection(hypercorn.address, 5) as sock:
         client = Client(sock)
         for number in range(1, 4):
-            stream = client.begin(site, b"hello")
+            stream = client.begin(site, body, method)
             late = time.monotonic() + 5
             while len(upstream.requests) < number:
                 assert time.monotonic() < late, hypercorn.log
                 time.sleep(0.01)
-            time.sleep(0.1)
+            time.sleep(pause + 0.1)
             client.end(stream)
-            assert client.answer(stream) == (b"200", b"ok")
-    assert [each.body for each in upstream.requests] == [b"hello"] * 3
+            answer = b"ok" if method == "POST" else b""
+            assert client.answer(stream) == (b"200", answer)
+    assert [each.body for each in upstream.requests] == [body] * 3
 
 
 def test_one_whose_stream_does_not_end_is_answered_all_the_same(
@@ -103,3 +118,22 @@ def test_one_whose_stream_does_not_end_is_answered_all_the_same(
         client = Client(sock)
         assert client.answer(client.begin(site, b"hello")) == (b"200", b"ok")
     assert site.idle()
+
+
+def test_an_answer_without_content_is_whole_though_the_session_ends_meanwhile(
+    hypercorn: Portal, serve: Serve
+) -> None:
+    """A request that ends its own session, for one."""
+    upstream = serve(answering(b"HTTP/1.1 204 No Content\r\n\r\n"))
+    site = hypercorn.mount(upstream)
+    with socket.create_connection(hypercorn.address, 5) as sock:
+        client = Client(sock)
+        stream = client.begin(site, b"hello")
+        while not upstream.requests:
+            time.sleep(0.01)
+        hypercorn.control("end", service=site.service, id=site.id)
+        time.sleep(0.7)
+        client.end(stream)
+        assert client.answer(stream) == (b"204", b"")
+    assert site.idle()
+    assert "204 session completed" in hypercorn.log

@@ -128,6 +128,10 @@ def test_a_whole_response_comes_in_one_piece_behind_its_head() -> None:
     assert list(body) == [b"all of it"]
 
 
+# As werkzeug's server serves it.
+SERVED = {"wsgi.input_terminated": True, "werkzeug.socket": None}
+
+
 @pytest.mark.parametrize("limit", [None, 100_000])
 def test_of_a_chunk_that_breaks_off_no_more_is_read_than_came(
     limit: int | None,
@@ -135,13 +139,31 @@ def test_of_a_chunk_that_breaks_off_no_more_is_read_than_came(
     """werkzeug's stream says that it has read all of it, and `io.RawIOBase.read` then
     gives as much of the process's memory (CPython's gh-140607)."""
     raw = DechunkedInput(io.BytesIO(b"fffff\r\nabcd"))
-    stream = body_stream({"wsgi.input": raw, "wsgi.input_terminated": True}, limit)
+    stream = body_stream({**SERVED, "wsgi.input": raw}, limit)
     with pytest.raises((ValueError, ClientDisconnected)):
         stream.read(65_536)
+
+
+class Dribble(io.RawIOBase):
+    """Gives what there is: two bytes at a time."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        buffer[:2] = b"ab"
+        return 2
+
+
+def test_another_raw_stream_gives_what_there_is_and_stays_open() -> None:
+    raw = Dribble()
+    environ = {"wsgi.input": raw, "wsgi.input_terminated": True}
+    assert body_stream(environ).read(65_536) == b"ab"
+    assert not raw.closed
 
 
 def test_a_body_in_chunks_is_read_whole() -> None:
     data = bytes(range(256)) * 1024
     raw = DechunkedInput(io.BytesIO(chunked(data[:70_000], data[70_000:])))
-    stream = body_stream({"wsgi.input": raw, "wsgi.input_terminated": True})
+    stream = body_stream({**SERVED, "wsgi.input": raw})
     assert b"".join(iter(lambda: stream.read(65_536), b"")) == data
