@@ -125,7 +125,7 @@ def test_an_answer_without_content_is_whole_though_the_session_ends_meanwhile(
 ) -> None:
     """A request that ends its own session, for one."""
     upstream = serve(answering(b"HTTP/1.1 204 No Content\r\n\r\n"))
-    site = hypercorn.mount(upstream)
+    site = hypercorn.mount(upstream, via="v1")
     with socket.create_connection(hypercorn.address, 5) as sock:
         client = Client(sock)
         stream = client.begin(site, b"hello")
