@@ -129,6 +129,7 @@ class SessionProxyMiddleware:
                             if meter is not None:
                                 client.expect(meter)
                             elif step.outbound.length == 0:
+                                # All the same its stream may end by itself.
                                 client.owing = request.http_version == "2"
                         else:  # It has moved.
                             client.session = session

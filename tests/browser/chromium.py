@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
@@ -13,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from tests.support.clocks import wait_until
 from tests.support.programs import program
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -42,18 +42,18 @@ class Chromium:
         """What a function of that body returns, in the page; a promise is awaited."""
         return self._post("execute/sync", script=script, args=[])
 
-    def becomes(self, script: str, wanted: Any) -> bool:
-        """Whether `script` returns that, in the page or in the one that it goes to."""
-        end = time.monotonic() + PATIENCE
-        while self.run(script) != wanted:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
-        return True
+    def shows(self, text: str) -> None:
+        """Wait until that is the text of the page."""
+        script = "return document.body.innerText"
+        wait_until(lambda: self.run(script) == text, PATIENCE)
+
+    def titled(self, title: str) -> None:
+        """Wait until that is the title of the page."""
+        wait_until(lambda: self.run("return document.title") == title, PATIENCE)
 
     def click(self, selector: str) -> None:
         """Click. Where that navigates, the page that is left may still answer the next
-        command (`becomes`)."""
+        command: see `shows`, `titled`."""
         found = self._post("element", using="css selector", value=selector)
         [element] = found.values()
         self._post(f"element/{element}/click")

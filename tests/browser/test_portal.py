@@ -56,7 +56,7 @@ def test_its_inline_scripts_run_and_its_links_into_the_session_work(
     user.open(url)
     assert user.run("return typeof attack") == "function"
     user.click("#next")
-    assert user.becomes("return document.title", "the next page")
+    user.titled("the next page")
     assert user.url == url + "next"
 
 
@@ -77,7 +77,7 @@ def test_it_can_do_nothing_as_the_user(
         "set": "no: SecurityError",
     }
     user.click("#send")
-    assert user.becomes("return document.body.innerText", '{"done":false}')
+    user.shows('{"done":false}')
     assert "POST /transfer" in dict(portal.seen)
     assert portal.as_the_user() == []
     assert not any(request.has("cookie") for request in upstream.requests)
@@ -176,8 +176,7 @@ def test_it_keeps_cookies_of_its_own_and_can_delete_them(
     assert seen("see") == "sid=1; __Host-id=2"
     assert seen("deep/see") == "deep=3; sid=1; __Host-id=2"
     user.click("#see")
-    shown = "deep=3; sid=1; __Host-id=2"
-    assert user.becomes("return document.body.innerText", shown)
+    user.shows("deep=3; sid=1; __Host-id=2")
     user.open(portal.session(other.url) + "see")
     assert user.run("return document.body.innerText") == ""
     assert seen("out") == "sid=1; __Host-id=2"

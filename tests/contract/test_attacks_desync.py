@@ -13,13 +13,13 @@ import pytest
 
 from ..support import contract
 from ..support.cases import Cases
+from ..support.clocks import wait_until
 from ..support.contract import check
 from ..support.servers import Portal, Site
 from ..support.strict import check_head
 from ..support.upstream import Conn, Play, response
 from ..support.wire import PATIENCE, Broken, Message
 from .conftest import Serve
-from .test_limits import eventually
 
 OK = b"HTTP/1.1 200 OK\r\n"
 POISON = response(b"poison", headers=[(b"Set-Cookie", b"poison=1")])
@@ -441,7 +441,7 @@ def test_tiny_chunks_cost_no_more_memory_than_large_ones(
             client = stack.enter_context(portal.connect(receive_buffer=4096))
             client.send(site.raw())
             assert client.response_head().status == 200
-        assert eventually(lambda: stands_still(sent), 6 * PATIENCE)
+        wait_until(lambda: stands_still(sent), 6 * PATIENCE)
         grown = portal.control("state")["memory"] - before
     print(f"{grown / clients / 1e6:.1f} MB a client")
     assert grown < clients * (6 << 20)

@@ -12,9 +12,10 @@ from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import DataReceived, ResponseReceived, StreamEnded, StreamReset
 
+from ..support.clocks import wait_until
 from ..support.portal import KEY
 from ..support.servers import Portal, Site
-from ..support.upstream import Conn, answering, response
+from ..support.upstream import Conn, Upstream, answering, response
 from .conftest import Serve
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
@@ -77,6 +78,11 @@ class Client:
         raise AssertionError("the connection ended before the answer")
 
 
+def arrived(upstream: Upstream, many: int) -> None:
+    """Wait until the session has got so many requests."""
+    wait_until(lambda: len(upstream.requests) == many)
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.2], ids=["at once", "after a while"])
 @pytest.mark.parametrize("body", [b"hello", b""])
 @pytest.mark.parametrize("method", ["POST", "HEAD"])
@@ -99,10 +105,7 @@ def test_an_upload_whose_stream_ends_in_a_frame_of_its_own(
         client = Client(sock)
         for number in range(1, 4):
             stream = client.begin(site, body, method)
-            late = time.monotonic() + 5
-            while len(upstream.requests) < number:
-                assert time.monotonic() < late, hypercorn.log
-                time.sleep(0.01)
+            arrived(upstream, number)
             time.sleep(pause + 0.1)
             client.end(stream)
             answer = b"ok" if method == "POST" else b""
@@ -129,8 +132,7 @@ def test_an_answer_without_content_is_whole_though_the_session_ends_meanwhile(
     with socket.create_connection(hypercorn.address, 5) as sock:
         client = Client(sock)
         stream = client.begin(site, b"hello")
-        while not upstream.requests:
-            time.sleep(0.01)
+        arrived(upstream, 1)
         hypercorn.control("end", service=site.service, id=site.id)
         time.sleep(0.7)
         client.end(stream)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ..support import contract
+from ..support.clocks import wait_until
 from ..support.contract import check
 from ..support.servers import Portal
 from ..support.serving import THREADS
@@ -35,9 +36,7 @@ def test_the_requests_over_a_sessions_limit_are_refused(
     assert other.request().status == 200
     # A place is free again as soon as its client has left.
     clients[0].close()
-    assert eventually(
-        lambda: any(conn.gone.is_set() for conn in upstream.connections), 1.0
-    )
+    wait_until(lambda: any(conn.gone.is_set() for conn in upstream.connections), 1.0)
     third = site.open()
     upstream.connection(2)
     check(site.request(), contract.TOO_MANY)
@@ -207,14 +206,12 @@ def test_a_flood_of_header_fields_is_refused_quickly_and_asks_nobody(
 def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     portal: Portal, serve: Serve, via: str, many: int
 ) -> None:
-    within = 1.0
+    within, wave = 1.0, min(many, 200 if portal.asgi else THREADS - 20)
     if via == "httpx" and not portal.asgi:
         # A blocking httpx transport cannot watch the client: it sees it leave when
-        # the session has been idle for too long.
-        via, within, many = "httpx-quick", 2.0, 100
-    wave = min(many, 200 if portal.asgi else THREADS - 20)
-    if via == "httpx-quick":
-        wave = 25  # So that each of them is answered in time on a busy machine.
+        # the session has been idle for too long. In small waves, so that each is
+        # answered in time on a busy machine.
+        via, within, many, wave = "httpx-quick", 2.0, 100, 25
     upstream = serve(streaming)
     site = portal.mount(upstream, via=via)
     before = portal.settled()
@@ -229,7 +226,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     last = max(conn.gone_at for conn in upstream.connections)
     seconds = f"{last - left:.2f} s later"
     print(f"{portal.server} {via}: {len(upstream.connections)}, all gone {seconds}")
-    assert eventually(lambda: nothing_left(portal, before))
+    wait_until(lambda: nothing_left(portal, before), 3.0)
     assert "exception was never retrieved" not in portal.log
 
 
@@ -242,16 +239,6 @@ def nothing_left(portal: Portal, before: dict[str, Any]) -> bool:
         and after["tasks"] <= before["tasks"] + 10
         and after["descriptors"] <= before["descriptors"] + 10
     )
-
-
-def eventually(condition: Callable[[], bool], within: float = 3.0) -> bool:
-    """Whether it comes true, so soon."""
-    end = time.monotonic() + within
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def test_many_at_once_are_all_answered(portal: Portal, serve: Serve) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from session_proxy_middleware import Timeouts
 from session_proxy_middleware.errors import ClientDisconnected, ResponseTruncated
-from tests.transport.clocks import wait_until
+from tests.support.clocks import wait_until
 from tests.transport.conftest import Open, Serve
 from tests.transport.drivers import Answer, Driver
 from tests.transport.requests import get, session_at

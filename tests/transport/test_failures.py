@@ -19,8 +19,8 @@ from session_proxy_middleware.errors import (
     UpstreamUnreachable,
 )
 from session_proxy_middleware.models import Outbound
+from tests.support.clocks import wait_until
 from tests.transport.bodies import Body
-from tests.transport.clocks import wait_until
 from tests.transport.conftest import Open, Serve
 from tests.transport.drivers import Driver
 from tests.transport.requests import get, post, session_at

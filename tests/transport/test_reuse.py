@@ -11,8 +11,8 @@ import pytest
 from session_proxy_middleware.errors import UpstreamUnreachable
 from session_proxy_middleware.upstream import blocking
 from session_proxy_middleware.upstream.pool import Pool
+from tests.support.clocks import wait_until
 from tests.transport.bodies import Body
-from tests.transport.clocks import wait_until
 from tests.transport.conftest import Open, Serve
 from tests.transport.drivers import OWN, AsyncDriver, Driver
 from tests.transport.requests import get, post, session_at

@@ -15,8 +15,8 @@ from session_proxy_middleware.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
+from tests.support.clocks import wait_until
 from tests.transport.bodies import Body
-from tests.transport.clocks import wait_until
 from tests.transport.conftest import Open, Serve
 from tests.transport.drivers import OWN, OWN_ASYNC, Driver
 from tests.transport.requests import get, post, session_at

@@ -276,7 +276,8 @@ def inbound(
     """
     # Whatever a transport has for it: there is no body (RFC 9110 §6.4.1), and a server
     # that passed one on would pass an answer that nobody asked for.
-    body = b"" if request.method == "HEAD" else None
+    bodiless = request.method == "HEAD" or status in _BODILESS
+    body = b"" if bodiless else None
     shared = headers if type(headers) is tuple else None
     if shared is not None:
         try:
@@ -296,8 +297,6 @@ def inbound(
         or status in _BODILESS
         or found.get(b"connection", b"close") not in _USUAL_CONNECTION
     ):
-        if status in _BODILESS:
-            body = b""
         passed = _closer(status, headers, request, session, policy)
         policy.plan(names)
         return Reply(status, passed, body)
