@@ -4,6 +4,7 @@ and takes what it is sent."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
@@ -63,7 +64,8 @@ class Client:
     turns = 0
     """Odd while something is being sent to the client."""
     whole = False
-    """Whether the session has said all it will: only the client is waited for."""
+    """Whether the session has said all it will: only the client is waited for, and
+    nobody reads what is left of its body."""
     lasts = False
     """Whether it was under way when the store was last asked."""
     _settled: asyncio.Future[None] | None = None
@@ -109,19 +111,11 @@ class Client:
         """Receive the end of a request that is still `owing` it, before its reply ends:
         one that ends sooner costs a client its whole connection, where it ends its
         streams of HTTP/2 in a frame of its own and the server is hypercorn."""
-        watched = self._watcher is not None
-        self.ended = watched  # Seen leaving here, or there: one of them may receive.
-        try:
+        self._settled = self._lookout.loop.create_future()
+        self.watch()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_WITHIN):
-                if watched:
-                    self._settled = self._lookout.loop.create_future()
-                    await self._settled
-                elif (await self._receive())["type"] == "http.disconnect":
-                    raise ClientDisconnected("before the end of its request")
-        except TimeoutError:
-            return
-        finally:
-            self.ended = True
+                await self._settled
 
     def flowed(self) -> None:
         """Bytes have flowed: the session is in use."""
@@ -130,12 +124,18 @@ class Client:
             activity.note(self.session)
 
     def watch(self) -> None:
-        """From now on, interrupt the request as soon as the client leaves, or has
-        taken nothing of what it is sent for `Timeouts.idle`."""
-        loop, idle = self._lookout.loop, self._lookout.idle
-        self._seen = self._same = 0
-        self._watcher = loop.create_task(self._watch())
-        self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
+        """From now on, interrupt the request as soon as the client leaves. Nobody else
+        may receive any more."""
+        if self._watcher is None:
+            self._watcher = self._lookout.loop.create_task(self._watch())
+
+    def time(self) -> None:
+        """From now on, interrupt it when the client has taken nothing of what it is
+        sent for `Timeouts.idle`."""
+        if self._timer is None:
+            self._seen = self._same = 0
+            loop, idle = self._lookout.loop, self._lookout.idle
+            self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     async def _watch(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -194,15 +194,17 @@ class Client:
 
     def close(self) -> None:
         """The request is over."""
-        if not self.aged:
-            self._lookout.young.discard(self)
-            return
-        self.active = False
-        self._lookout.aged.discard(self)
-        self._lookout.watched.discard(self)
-        if self._watcher is not None and self._timer is not None:
+        lookout = self._lookout
+        if self.aged:
+            lookout.aged.discard(self)
+            lookout.watched.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
+        else:
+            lookout.young.discard(self)
+        if self._watcher is not None:
             self._watcher.cancel()
-            self._timer.cancel()
+        self.active = False
 
 
 class Lookout:
@@ -289,7 +291,9 @@ class Lookout:
             log.exception("whether sessions have ended could not be asked")
 
     def _look(self) -> None:
-        ended = {client for client in self.aged if client.ended}
+        for client in self.aged:
+            client.time()
+        ended = {client for client in self.aged if client.ended or client.whole}
         for client in ended:
             client.watch()
         self.watched |= ended

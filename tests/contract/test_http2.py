@@ -38,8 +38,11 @@ class Client:
     def flush(self) -> None:
         self._sock.sendall(self.h2.data_to_send())
 
-    def begin(self, site: Site, body: bytes, method: str = "POST") -> int:
-        """A request with its body, but not with the end of its stream."""
+    def begin(
+        self, site: Site, body: bytes, method: str = "POST", length: int | None = None
+    ) -> int:
+        """A request with its body, but not with the end of its stream. `length`: what
+        it says of its body, if that is not so long."""
         stream = self.h2.get_next_available_stream_id()
         fields = [
             (":method", method),
@@ -47,7 +50,7 @@ class Client:
             (":authority", "portal.test"),
             (":path", f"{site.public}/upload"),
             ("authorization", f"Bearer {KEY}"),
-            ("content-length", str(len(body))),
+            ("content-length", str(len(body) if length is None else length)),
         ]
         self.h2.send_headers(stream, fields)
         if body:
@@ -139,3 +142,23 @@ def test_an_answer_without_content_is_whole_though_the_session_ends_meanwhile(
         assert client.answer(stream) == (b"204", b"")
     assert site.idle()
     assert "204 session completed" in hypercorn.log
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.2], ids=["at once", "after a while"])
+@pytest.mark.parametrize("body", [b"hello", b""])
+def test_who_leaves_before_the_end_of_an_upload_keeps_no_place(
+    hypercorn: Portal, serve: Serve, body: bytes, pause: float
+) -> None:
+    """Though hypercorn lets an answer that nobody takes any more wait for ever."""
+
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        time.sleep(pause)
+        conn.reply(b"ok")
+
+    dead, quick = hypercorn.mount("http://127.0.0.1:9"), hypercorn.mount(serve(play))
+    for site in (dead, quick):
+        for length in (len(body), len(body) + 1):
+            with socket.create_connection(hypercorn.address, 5) as sock:
+                Client(sock).begin(site, body, length=length)
+            assert site.idle()

@@ -117,6 +117,7 @@ def test_switches_to_h2c(portal: Portal, serve: Serve, name: bytes) -> None:
     fields = [(name, b"h2c"), (b"Connection", b"Upgrade"), settings]
     with site.open("GET", "/x", fields) as client:
         assert client.head().status == 101
+    assert site.idle()
     # What reached the session, if it did, is a plain request of ours.
     assert not any(each.has("upgrade") for each in upstream.requests)
     assert not any(each.has("http2-settings") for each in upstream.requests)

@@ -49,6 +49,24 @@ def test_a_client_that_leaves_the_rest_unread_does_not_keep_its_place(
         assert site.idle(IDLE + 1.5)
 
 
+@pytest.mark.engine
+@pytest.mark.parametrize("size", [3_150_000, 3_400_000, 3_600_000])
+def test_nor_does_one_that_has_not_sent_all_itself(
+    portal: Portal, serve: Serve, size: int
+) -> None:
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        conn.send(response(bytes(size)))
+
+    site = portal.mount(serve(play), via="quick")
+    with portal.connect(receive_buffer=4096) as client:
+        client.send(site.raw("POST", "/up", [(b"Content-Length", b"100000")]))
+        client.send(bytes(1000))
+        # Under WSGI nobody looks for an answer as long as the upload is waited for.
+        assert client.response_head().status == (200 if portal.asgi else 408)
+        assert site.idle(IDLE + 1.5)
+
+
 @pytest.mark.everywhere
 def test_a_slow_reader_gets_everything(portal: Portal, serve: Serve) -> None:
     body = b"".join(b"%07d\n" % number for number in range(500_000))
