@@ -209,9 +209,9 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     within, wave = 1.0, min(many, 200 if portal.asgi else THREADS - 20)
     if via == "httpx" and not portal.asgi:
         # A blocking httpx transport cannot watch the client: it sees it leave when
-        # the session has been idle for too long. In small waves, so that each is
-        # answered in time on a busy machine.
-        via, within, many, wave = "httpx-quick", 2.0, 100, 25
+        # the session has been idle for too long. In small waves, so that there are
+        # threads for each on a busy machine.
+        via, within, many, wave = "httpx-idle", 2.0, 100, 25
     upstream = serve(streaming)
     site = portal.mount(upstream, via=via)
     before = portal.settled()

@@ -165,6 +165,12 @@ def proxies(store: MemoryStore, calls: Calls, *, asgi: bool) -> dict[str, Sessio
             cookies="forward",
             isolation="off",
         ),
+        "httpx-idle": proxy(
+            "/httpx-idle",
+            transport=httpx_transport(),
+            timeouts=Timeouts(connect=2.0, response=8.0, idle=QUICK.idle),
+            limits=Limits(per_session=None),
+        ),
         "httpx-quick": proxy(
             "/httpx-quick",
             transport=httpx_transport(),
