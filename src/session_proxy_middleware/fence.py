@@ -88,6 +88,8 @@ def find_again(
         raise SessionNotFound("ended while connecting") from failure
     if fresh.pool_key == session.pool_key:
         raise failure
-    if meter is not None and meter.begun:
+    if meter is not None and (meter.begun or isinstance(failure, Misdirected)):
+        # Where it was asked for a first piece, that may be on its way by now, and be
+        # lost with whoever waited for it (under granian).
         raise SessionMoved(session.name) from failure
     return fresh

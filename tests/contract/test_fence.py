@@ -124,24 +124,19 @@ def test_a_body_that_was_begun_is_not_sent_to_where_the_session_has_moved(
     assert site[0].request("POST", body=b"hello").status == 200
 
 
-def test_a_body_of_which_nothing_was_read_goes_where_the_session_has_moved(
+def test_a_body_of_which_nothing_has_come_is_not_sent_again_either(
     portal: Portal, serve: Serve
 ) -> None:
-    """Under WSGI a body is read before its head is sent, so that there is none."""
+    """It was asked for, and under granian its first piece can be lost with that."""
     new = serve(answering(response(b"here")))
     site: list[Site] = []
     old = serve(reused(body=False, then=move(portal, site, new)))
     site.append(portal.mount(old))
     with site[0].open("POST", "/up", [(b"Content-Length", b"5")]) as client:
-        if not portal.asgi:
+        if not portal.asgi:  # A body is read before its head is sent.
             client.send(b"hello")
-            check(client.answer(), contract.MOVED)
-            return
-        new.connection()
-        client.send(b"hello")
-        assert client.answer().body == b"here"
-    assert new.last.body == b"hello"
-    assert old.last.body == b""
+        check(client.answer(), contract.MOVED)
+    assert new.requests == []
 
 
 OTHER = b"11111111-1111-4111-8111-111111111111"

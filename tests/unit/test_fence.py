@@ -57,16 +57,33 @@ def test_a_session_that_is_registered_where_another_one_is_is_not_found() -> Non
     assert world.asked == REFUSES
 
 
-@pytest.mark.parametrize("headers", [None, keyed((b"content-length", b"5"))])
-def test_a_refused_request_goes_where_the_session_is_by_now(
-    headers: Headers | None,
-) -> None:
-    """Also one with a body, as long as nothing of that has been asked for."""
+WITH_BODY = keyed((b"content-length", b"10"))
+
+
+def test_a_refused_request_goes_where_the_session_is_by_now() -> None:
     first, second = a_session(), a_session("http://10.0.3.8:8080")
     world = World(FindSession=first, FindAgain=second, RoundTrip=[refusal(), Head(201)])
-    assert world.run(a_request(headers=headers)).status == 201
+    assert world.run(a_request()).status == 201
     assert world.asked == [*REFUSES, RoundTrip]
     assert trips(world) == [first, second]
+
+
+@pytest.mark.parametrize("headers", [None, WITH_BODY])
+def test_so_does_one_that_could_not_connect(headers: Headers | None) -> None:
+    """Also with a body: nothing of it has been asked for."""
+    first, second = a_session(), a_session("http://10.0.3.8:8080")
+    tries = [ConnectFailed("x"), Head(201)]
+    world = World(FindSession=first, FindAgain=second, RoundTrip=tries)
+    assert world.run(a_request(headers=headers)).status == 201
+    assert trips(world) == [first, second]
+
+
+def test_a_refused_body_of_which_nothing_has_come_may_be_on_its_way() -> None:
+    world = World(FindAgain=a_session(), RoundTrip=refusal())
+    reply = world.run(a_request(headers=WITH_BODY))
+    assert seen(reply) == (503, "session_moved")
+    assert (b"retry-after", b"1") in reply.headers
+    assert world.asked == REFUSES
 
 
 def test_a_request_that_is_refused_twice_is_not_sent_a_third_time() -> None:
@@ -98,7 +115,7 @@ def test_a_body_that_was_begun_is_not_sent_again_and_the_client_may_try_again(
     data: bytes,
 ) -> None:
     world = Reading(data, FindAgain=a_session(), RoundTrip=refusal())
-    reply = world.run(a_request(headers=keyed((b"content-length", b"10"))))
+    reply = world.run(a_request(headers=WITH_BODY))
     assert seen(reply) == (503, "session_moved")
     assert (b"retry-after", b"1") in reply.headers
     assert world.asked == REFUSES
@@ -106,7 +123,7 @@ def test_a_body_that_was_begun_is_not_sent_again_and_the_client_may_try_again(
 
 def test_a_body_that_was_begun_on_a_connection_that_failed_is_not_sent_again() -> None:
     world = Reading(b"hello", FindAgain=a_session(), RoundTrip=ConnectFailed("x"))
-    reply = world.run(a_request(headers=keyed((b"content-length", b"10"))))
+    reply = world.run(a_request(headers=WITH_BODY))
     assert seen(reply) == (503, "session_moved")
 
 
