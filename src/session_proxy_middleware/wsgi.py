@@ -140,6 +140,7 @@ class SessionProxyMiddleware:
             yield b""
             ending.reason = _COMPLETED
             if data:
+                client.guard(self._proxy.timeouts.idle)
                 ending.bytes_sent = len(data)
                 yield data
         except StopIteration:
