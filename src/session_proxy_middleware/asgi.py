@@ -153,21 +153,26 @@ class SessionProxyMiddleware:
                     step = flow.send(answer)
             headers_after = perf_counter() - started
             reason, sent = "completed", 0
+            if client is None:  # Nothing was sent to any session.
+                client = Client(receive, lookout, None)
+            client.turns = 1
             try:
-                if client is not None:
-                    client.turns = 1
-                    client.whole = step.body is not None
+                if step.body is not None:
+                    if response is not None and not response.complete:
+                        # Whatever still sends the upload ends with it.
+                        await response.aclose()
+                    client.whole = True
                 start = "http.response.start"
                 await send(
                     {"type": start, "status": step.status, "headers": step.headers}
                 )
                 data = step.body
-                if data is None and client is not None and response is not None:
+                if data is None and response is not None:
                     if not response.complete:
                         await _stream(response, client, send)
                     client.whole = True
                     data = b"".join(response.pieces)
-                if client is not None and client.owing:
+                if client.owing:
                     if data:
                         await send(_more(data))
                         client.sent += len(data)
@@ -177,7 +182,7 @@ class SessionProxyMiddleware:
                     sent = len(data)
                 await send({"type": "http.response.body", "body": data or b""})
             except asyncio.CancelledError:
-                if client is None or not client.interrupted():
+                if not client.interrupted():
                     raise
                 reason = client.reason
             except (ClientDisconnected, OSError):
@@ -189,9 +194,7 @@ class SessionProxyMiddleware:
             except ProxyError as error:
                 reason = error.slug
             if step.recorded:
-                received = 0
-                if client is not None:
-                    received, sent = client.received, client.sent + sent
+                received, sent = client.received, client.sent + sent
                 total = perf_counter() - started
                 step.ending = Ending(reason, received, sent, headers_after, total)
             next(flow, None)

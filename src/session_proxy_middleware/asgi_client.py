@@ -51,7 +51,7 @@ class Client:
     # Defaults of the class: most requests end before anything of it changes.
     active = True
     reason = ""
-    """Why the request was interrupted, if it was."""
+    """Why the request was last interrupted, if it was."""
     aged = False
     """Whether it has seen a look, and been passed by."""
     meter: BodyMeter | None = None
@@ -63,6 +63,8 @@ class Client:
     """Bytes it was sent of a body that comes in pieces."""
     turns = 0
     """Odd while something is being sent to the client."""
+    cancelled = False
+    """Whether its task was cancelled from here, and has not noticed yet."""
     whole = False
     """Whether the session has said all it will: only the client is waited for, and
     nobody reads what is left of its body."""
@@ -71,8 +73,13 @@ class Client:
     _settled: asyncio.Future[None] | None = None
     _watcher: asyncio.Task[None] | None = None
     _timer: asyncio.TimerHandle | None = None
+    # What the last look saw, and how many have seen the same.
+    _seen: tuple[int, int] | None = None
+    _same = 0
 
-    def __init__(self, receive: Receive, lookout: Lookout, session: Session) -> None:
+    def __init__(
+        self, receive: Receive, lookout: Lookout, session: Session | None
+    ) -> None:
         self.session = session
         self._receive = receive
         self._lookout = lookout
@@ -120,7 +127,7 @@ class Client:
     def flowed(self) -> None:
         """Bytes have flowed: the session is in use."""
         activity = self._lookout.activity
-        if activity is not None:
+        if activity is not None and self.session is not None:
             activity.note(self.session)
 
     def watch(self) -> None:
@@ -131,25 +138,37 @@ class Client:
 
     def time(self) -> None:
         """From now on, interrupt it when the client has taken nothing of what it is
-        sent for `Timeouts.idle`."""
+        sent, and sent nothing itself, for `Timeouts.idle`."""
         if self._timer is None:
-            self._seen = self._same = 0
             loop, idle = self._lookout.loop, self._lookout.idle
             self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            self.owing = False
-            if self._settled is not None and not self._settled.done():
-                self._settled.set_result(None)
-            # Servers wait until it leaves. What replays a body that it has read may
-            # answer at once, and for ever: the loop must turn all the same.
-            await asyncio.sleep(LOOK_EVERY)
-        self._interrupt("client_disconnected")
+        try:
+            while (message := await self._receive())["type"] != "http.disconnect":
+                if message.get("more_body", False):
+                    # Held up, hypercorn reads nothing else of the connection.
+                    await asyncio.sleep(0)
+                    continue
+                self._settle()
+                # Servers wait until it leaves. What replays a body that it has read
+                # may answer at once, and for ever: the loop must turn all the same.
+                await asyncio.sleep(LOOK_EVERY)
+        except Exception:
+            log.exception("a client could not be watched")
+            self._settle()
+        else:
+            self._interrupt("client_disconnected")
+
+    def _settle(self) -> None:
+        self.owing = False
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
 
     def _look(self, idle: float) -> None:
-        stuck = self.turns & 1 and self.turns == self._seen
-        self._seen = self.turns
+        now = (self.turns, self.received)
+        stuck = self.turns & 1 and now == self._seen
+        self._seen = now
         self._same = self._same + 1 if stuck else 0
         if self._same >= _LOOKS:
             self._interrupt("client_idle")
@@ -158,14 +177,16 @@ class Client:
             self._timer = loop.call_later(idle / _LOOKS, self._look, idle)
 
     def _interrupt(self, reason: str) -> None:
-        if self.active and not self.reason and self._task is not None:
+        if self.active and not self.cancelled and self._task is not None:
             self.reason = reason
+            self.cancelled = True
             self._task.cancel()
 
     def interrupted(self) -> bool:
         """Whether the cancellation just caught is ours, for the client's sake, and
         nobody else's."""
-        return bool(self.reason) and not (self._task and self._task.uncancel())
+        ours, self.cancelled = self.cancelled, False
+        return ours and not (self._task and self._task.uncancel())
 
     def cause(self, total: float) -> Exception:
         """What a request that was interrupted before its reply ends with. `total`:
@@ -265,14 +286,14 @@ class Lookout:
 
     def _end(self, epoch: int) -> None:
         for client in self._all():
-            if client.session.epoch == epoch:
+            if client.session is not None and client.session.epoch == epoch:
                 client.end()
 
     def _go_round(self) -> None:
         self._rounds = None
         lasting: dict[int, Session] = {}
         for client in self._all():
-            if client.lasts:
+            if client.lasts and client.session is not None:
                 lasting[client.session.epoch] = client.session
             client.lasts = True
         if lasting and (self._asking is None or self._asking.done()):

@@ -116,6 +116,21 @@ def test_an_upload_whose_stream_ends_in_a_frame_of_its_own(
     assert [each.body for each in upstream.requests] == [body] * 3
 
 
+def test_a_frame_without_data_ends_no_stream(hypercorn: Portal, serve: Serve) -> None:
+    upstream = serve()
+    site = hypercorn.mount(upstream)
+    with socket.create_connection(hypercorn.address, 5) as sock:
+        client = Client(sock)
+        for number in range(1, 4):
+            stream = client.begin(site, b"hello")
+            client.h2.send_data(stream, b"")
+            client.flush()
+            arrived(upstream, number)
+            time.sleep(0.1)
+            client.end(stream)
+            assert client.answer(stream) == (b"200", b"ok")
+
+
 def test_one_whose_stream_does_not_end_is_answered_all_the_same(
     hypercorn: Portal, serve: Serve
 ) -> None:
@@ -157,7 +172,8 @@ def test_who_leaves_before_the_end_of_an_upload_keeps_no_place(
         conn.reply(b"ok")
 
     dead, quick = hypercorn.mount("http://127.0.0.1:9"), hypercorn.mount(serve(play))
-    for site in (dead, quick):
+    starting = hypercorn.mount("http://127.0.0.1:9", state="starting")
+    for site in (dead, quick, starting):
         for length in (len(body), len(body) + 1):
             with socket.create_connection(hypercorn.address, 5) as sock:
                 Client(sock).begin(site, body, length=length)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 import time
 
 import pytest
@@ -65,6 +67,70 @@ def test_nor_does_one_that_has_not_sent_all_itself(
         # Under WSGI nobody looks for an answer as long as the upload is waited for.
         assert client.response_head().status == (200 if portal.asgi else 408)
         assert site.idle(IDLE + 1.5)
+
+
+@pytest.mark.parametrize("size", [60_000, 120_000])
+def test_nor_does_one_that_asks_again_and_again_and_takes_no_answer(
+    portal: Portal, serve: Serve, size: int
+) -> None:
+    # Each answer is there at once, and small; together they are more than the kernel's
+    # buffers take.
+    site = portal.mount(serve(answering(response(bytes(size)))), via="quick")
+    many = 9_000_000 // (size + 300)
+    with portal.connect(receive_buffer=4096) as client:
+        client.sock.settimeout(1.0)
+        with contextlib.suppress(OSError):  # Its requests are not taken any more.
+            for _ in range(many):
+                client.send(site.raw())
+        # cheroot shows nobody the socket, but has a time of its own: 10 s.
+        assert site.idle(IDLE + (1.5 if portal.expected.sees_departure else 11.0))
+
+
+@pytest.mark.engine
+def test_one_that_is_still_sending_has_not_stopped(
+    portal: Portal, serve: Serve
+) -> None:
+    """It reads nothing meanwhile of an answer that has begun."""
+    size, pieces = 6_000_000, 10
+
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        conn.send(response(bytes(size)))
+        conn.drain()
+
+    site = portal.mount(serve(play), via="quick")
+    with portal.connect(receive_buffer=4096) as client:
+        client.send(site.raw("POST", "/up", [(b"Content-Length", b"%d" % pieces)]))
+        for _ in range(pieces):
+            client.send(b"x")
+            time.sleep(2.5 * IDLE / pieces)
+        answer = client.answer()
+    assert (answer.end, len(answer.body)) == ("whole", size)
+
+
+@pytest.mark.engine
+def test_who_leaves_an_upload_that_its_session_does_not_take_keeps_no_place(
+    portal: Portal, serve: Serve
+) -> None:
+    """Though the session answers on and on."""
+    gone = threading.Event()
+
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        conn.send(STREAM)
+        while not gone.wait(IDLE / 4):
+            conn.send(chunked(b"tick", last=False))
+
+    site = portal.mount(serve(play), via="quick")
+    try:
+        with site.open("POST", "/up", [(b"Content-Length", b"100000000")]) as client:
+            client.sock.settimeout(0.5)
+            with contextlib.suppress(OSError):
+                while True:
+                    client.send(bytes(100_000))
+        assert site.idle(IDLE + 1.5)
+    finally:
+        gone.set()
 
 
 @pytest.mark.everywhere

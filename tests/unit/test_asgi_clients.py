@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from session_proxy_middleware import MemoryStore, Session, SessionProxy
 from session_proxy_middleware.asgi import SessionProxyMiddleware
-from session_proxy_middleware.asgi_client import LOOK_EVERY, Client, Lookout, Message
+from session_proxy_middleware.asgi_client import (
+    END_WITHIN,
+    LOOK_EVERY,
+    Client,
+    Lookout,
+    Message,
+)
 from session_proxy_middleware.errors import ConnectFailed
-from session_proxy_middleware.interfaces import AsyncUpload
+from session_proxy_middleware.interfaces import AsyncTransport, AsyncUpload
 from session_proxy_middleware.models import Headers, Outbound
 from session_proxy_middleware.rules.body import BodyMeter
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
@@ -54,8 +63,8 @@ class Moving:
         return
 
 
-async def call(app: SessionProxyMiddleware) -> int:
-    scope = {
+def scope() -> dict[str, Any]:
+    return {
         "type": "http",
         "method": "GET",
         "path": PATH,
@@ -67,6 +76,9 @@ async def call(app: SessionProxyMiddleware) -> int:
         "client": ("127.0.0.1", 1),
         "headers": [(b"authorization", b"Bearer pk_a_secret_of_ones_own_012345678")],
     }
+
+
+async def call(app: SessionProxyMiddleware) -> int:
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -77,18 +89,25 @@ async def call(app: SessionProxyMiddleware) -> int:
         sent.append(message)
 
     # A task each, as a server makes them.
-    await asyncio.create_task(app(scope, receive, send))
+    await asyncio.create_task(app(scope(), receive, send))
     return int(sent[0]["status"])
 
 
 def mounted(*, fail: bool) -> tuple[SessionProxyMiddleware, MemoryStore]:
+    app, store, _ = mounted_on(lambda store: Moving(store, fail=fail))
+    return app, store
+
+
+def mounted_on(
+    transport: Callable[[MemoryStore], AsyncTransport],
+) -> tuple[SessionProxyMiddleware, MemoryStore, SessionProxy]:
     async def host(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError("not the host's")
 
     store = MemoryStore()
     store.keys.create(secret="pk_a_secret_of_ones_own_012345678")
-    proxy = SessionProxy(store, transport=Moving(store, fail=fail))
-    return SessionProxyMiddleware(host, proxy), store
+    proxy = SessionProxy(store, transport=transport(store))
+    return SessionProxyMiddleware(host, proxy), store, proxy
 
 
 def test_a_second_try_leaves_no_watcher_of_the_first() -> None:
@@ -174,3 +193,149 @@ def test_a_receive_that_answers_at_once_does_not_stop_the_loop() -> None:
 
     asyncio.run(watching())
     assert asked < 100
+
+
+def test_a_body_that_nobody_wants_any_more_is_not_held_up() -> None:
+    """hypercorn reads nothing else of a connection of HTTP/2 until it is taken."""
+    asked = 0
+
+    async def receive() -> Message:
+        nonlocal asked
+        asked += 1
+        return {"type": "http.request", "body": b"x", "more_body": asked < 100}
+
+    async def watching() -> None:
+        client = Client(receive, a_lookout(), a_session())
+        client.watch()
+        await asyncio.sleep(LOOK_EVERY / 2)
+        client.close()
+
+    asyncio.run(watching())
+    assert asked == 100
+
+
+def test_a_client_that_cannot_be_watched_is_not_waited_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def receive() -> Message:
+        raise ValueError("a bug of a middleware")
+
+    async def settling() -> None:
+        client = Client(receive, a_lookout(), a_session())
+        async with asyncio.timeout(END_WITHIN / 2):
+            await client.settle()
+        client.close()
+
+    asyncio.run(settling())
+    assert "a client could not be watched" in caplog.text
+    assert "a bug of a middleware" in caplog.text
+
+
+class Server:
+    """What a server does for one request: its client takes no answer."""
+
+    def __init__(self) -> None:
+        self.receiving = 0
+        self.most = 0
+        """Who received at the same time."""
+        self.messages: asyncio.Queue[Message] = asyncio.Queue()
+        self.sending = asyncio.Event()
+
+    async def receive(self) -> Message:
+        self.receiving += 1
+        self.most = max(self.most, self.receiving)
+        try:
+            return await self.messages.get()
+        finally:
+            self.receiving -= 1
+
+    async def send(self, message: Message) -> None:
+        self.sending.set()
+        await asyncio.Event().wait()
+
+
+class Keeping:
+    """A transport to a session that answers `status`, and takes the upload on and on:
+    nothing of either ends by itself."""
+
+    def __init__(self, status: int | None) -> None:
+        self._status = status
+        self.got: list[bytes] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def asend(self, outbound: Outbound, upload: AsyncUpload | None) -> Answer:
+        async def take() -> None:
+            assert upload is not None
+            while True:
+                self.got.append(await upload.read())
+
+        self._task = asyncio.create_task(take())
+        if self._status is None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await self.aclose()
+        answer = Answer()
+        answer.status, answer.complete = self._status or 0, False
+        answer.aclose = self.aclose  # type: ignore[method-assign]
+        return answer
+
+    async def aclose(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+
+
+def serving(
+    transport: Keeping, server: Server
+) -> tuple[asyncio.Task[None], SessionProxy, MemoryStore]:
+    """A POST that is under way."""
+    app, store, proxy = mounted_on(lambda _: transport)
+    store.sessions.register("svc", SESSION, "http://127.0.0.1:9")
+    fields = [*scope()["headers"], (b"content-length", b"1000")]
+    asked = scope() | {"method": "POST", "headers": fields}
+    called = app(asked, server.receive, server.send)
+    return asyncio.create_task(called), proxy, store
+
+
+def test_what_still_sends_an_upload_ends_before_its_client_is_watched() -> None:
+    """The session's answer is no answer, and the proxy's own is not taken."""
+    piece = {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def scenario() -> None:
+        transport, server = Keeping(700), Server()
+        task, proxy, _ = serving(transport, server)
+        await server.sending.wait()
+        for _ in range(5):
+            server.messages.put_nowait(piece)
+            await asyncio.sleep(LOOK_EVERY)
+        assert transport.got == []
+        assert server.most == 1
+        server.messages.put_nowait({"type": "http.disconnect"})
+        await asyncio.wait_for(task, 1.0)
+        assert proxy.limiter.in_flight == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("then", ["leaves", "is cancelled"])
+def test_a_request_that_was_interrupted_can_be_once_more(then: str) -> None:
+    """First its session ends; then, while it is told so, its client leaves, or the
+    server ends it, which is no business of ours."""
+
+    async def scenario() -> None:
+        transport, server = Keeping(None), Server()
+        task, proxy, store = serving(transport, server)
+        await asyncio.sleep(LOOK_EVERY)
+        store.sessions.end("svc", SESSION)
+        await server.sending.wait()
+        await asyncio.sleep(3 * LOOK_EVERY)
+        if then == "leaves":
+            server.messages.put_nowait({"type": "http.disconnect"})
+            await asyncio.wait_for(task, 1.0)
+        else:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert proxy.limiter.in_flight == 0
+
+    asyncio.run(scenario())

@@ -216,8 +216,10 @@ class Connection(asyncio.BufferedProtocol):
         try:
             await self._send_first(outbound, head, upload)
             while not upload.ended:
-                if self._writable is not None:
-                    await self._writable
+                if self._writable is not None and not await self._taken(self._writable):
+                    while not upload.ended:
+                        await upload.read()
+                    return
                 data = await upload.read()
                 if data:
                     self._transport.write(self._encoded(data))
@@ -227,6 +229,17 @@ class Connection(asyncio.BufferedProtocol):
         else:
             self._pump = None
             self._finish_request()
+
+    async def _taken(self, writable: asyncio.Future[None]) -> bool:
+        """Wait for the session to take what it was sent. False when it has not for too
+        long, and answers all the same: from then on the upload goes nowhere, and is
+        read for the sake of its end, or the client's."""
+        while True:
+            await asyncio.wait([writable], timeout=self.engine.timeouts.idle)
+            if writable.done():
+                return True
+            if self._response is not None and self._response.head:
+                return False
 
     def _finish_request(self) -> None:
         if self._chunked:
