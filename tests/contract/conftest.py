@@ -62,9 +62,23 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(fixture, names)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What a server makes impossible, a test of test_instead_*.py stands for."""
-    items[:] = [each for each in items if not _replaced(each)]
+def pytest_collection_modifyitems(
+    items: list[pytest.Item], config: pytest.Config
+) -> None:
+    """What a server makes impossible, a test of test_instead_*.py stands for. What is
+    tried on no particular server is none of the rest."""
+    rest = config.getoption("--servers", default="") == "rest"
+    items[:] = [
+        each
+        for each in items
+        if not _replaced(each) and not (rest and _on_no_server(each))
+    ]
+
+
+def _on_no_server(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and not {"portal", "server"} & {
+        *item.fixturenames
+    }
 
 
 def _replaced(item: pytest.Item) -> bool:
