@@ -155,6 +155,7 @@ class SessionProxyMiddleware:
             reason, sent = "completed", 0
             if client is None:  # Nothing was sent to any session.
                 client = Client(receive, lookout, None)
+                client.ended = False  # Nobody has looked whether there is a body.
             client.turns = 1
             try:
                 if step.body is not None:
@@ -167,10 +168,11 @@ class SessionProxyMiddleware:
                     {"type": start, "status": step.status, "headers": step.headers}
                 )
                 data = step.body
+                client.unread = data is not None
                 if data is None and response is not None:
                     if not response.complete:
                         await _stream(response, client, send)
-                    client.whole = True
+                    client.whole = client.unread = True
                     data = b"".join(response.pieces)
                 if client.owing:
                     if data:

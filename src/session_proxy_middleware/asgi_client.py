@@ -66,8 +66,10 @@ class Client:
     cancelled = False
     """Whether its task was cancelled from here, and has not noticed yet."""
     whole = False
-    """Whether the session has said all it will: only the client is waited for, and
-    nobody reads what is left of its body."""
+    """Whether the session has said all it will: only the client is waited for."""
+    unread = False
+    """Whether nobody reads what may be left of its body, and its answer has begun: a
+    server asked for more of it says `100 Continue` no more."""
     lasts = False
     """Whether it was under way when the store was last asked."""
     _settled: asyncio.Future[None] | None = None
@@ -100,7 +102,10 @@ class Client:
 
     async def read(self) -> bytes:
         """See `AsyncUpload.read`."""
-        message = await self._receive()
+        try:
+            message = await self._receive()
+        except OSError as error:
+            raise ClientDisconnected("in the middle of its upload") from error
         if message["type"] == "http.disconnect":
             raise ClientDisconnected("in the middle of its upload")
         data: bytes = message.get("body", b"")
@@ -121,7 +126,7 @@ class Client:
         self._settled = self._lookout.loop.create_future()
         self.watch()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_WITHIN):
+            async with asyncio.timeout(min(END_WITHIN, self._lookout.idle / 2)):
                 await self._settled
 
     def flowed(self) -> None:
@@ -154,6 +159,8 @@ class Client:
                 # Servers wait until it leaves. What replays a body that it has read
                 # may answer at once, and for ever: the loop must turn all the same.
                 await asyncio.sleep(LOOK_EVERY)
+        except OSError:
+            self._interrupt("client_disconnected")
         except Exception:
             log.exception("a client could not be watched")
             self._settle()
@@ -314,7 +321,7 @@ class Lookout:
     def _look(self) -> None:
         for client in self.aged:
             client.time()
-        ended = {client for client in self.aged if client.ended or client.whole}
+        ended = {client for client in self.aged if client.ended or client.unread}
         for client in ended:
             client.watch()
         self.watched |= ended

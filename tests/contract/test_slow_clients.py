@@ -13,6 +13,7 @@ from ..support.servers import Portal
 from ..support.upstream import Conn, Upstream, answering, response
 from ..support.wire import Broken, chunked
 from .conftest import Serve
+from .test_access_records import ended
 from .test_endings import STREAM
 from .test_timeouts import IDLE
 
@@ -130,6 +131,64 @@ def test_who_leaves_an_upload_that_its_session_does_not_take_keeps_no_place(
         assert site.idle(IDLE + 1.5)
     finally:
         gone.set()
+
+
+SLOW, STEP = 8_000_000, 100_000
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("pause", [0.0, 2.5 * IDLE], ids=["steady", "paused"])
+def test_a_session_that_takes_an_upload_slowly_while_it_answers(
+    portal: Portal, serve: Serve, pause: float
+) -> None:
+    """Steadily, all of it arrives. After too long a pause no more does, and neither
+    side is left to wait for the other."""
+    taken = 0
+
+    def play(conn: Conn) -> None:
+        nonlocal taken
+        conn.request(body=False)
+        conn.sock.settimeout(IDLE / 4)
+        conn.send(STREAM)
+        until = time.monotonic() + pause
+        while time.monotonic() < until:
+            conn.send(chunked(b"tick", last=False))
+            time.sleep(IDLE / 4)
+        taken = len(conn.buffer)
+        while taken < SLOW and time.monotonic() < until + 12:
+            with contextlib.suppress(TimeoutError):
+                some = conn.sock.recv(STEP)
+                if not some:
+                    return
+                taken += len(some)
+                time.sleep(5.0 * len(some) / SLOW)
+            conn.send(chunked(b"tick", last=False))
+        conn.send(chunked())
+
+    site = portal.mount(serve(play, receive_buffer=65_536), via="quick")
+    with site.open("POST", "/up", [(b"Content-Length", b"%d" % SLOW)]) as client:
+        answer: list[str] = []
+
+        def read() -> None:
+            try:
+                answer.append(client.answer().end)
+            except TimeoutError:
+                answer.append("never")
+            except OSError:
+                answer.append("broken")
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        with contextlib.suppress(OSError):
+            client.send(bytes(SLOW))
+        reading.join()
+        if pause and portal.asgi:
+            assert answer == ["broken"]
+            assert taken < SLOW
+            assert ended(site) == (200, "session", "upstream_idle")
+        else:
+            assert (answer, taken) == (["whole"], SLOW)
+    assert site.idle()
 
 
 @pytest.mark.everywhere

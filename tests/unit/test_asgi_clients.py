@@ -18,7 +18,7 @@ from session_proxy_middleware.asgi_client import (
     Lookout,
     Message,
 )
-from session_proxy_middleware.errors import ConnectFailed
+from session_proxy_middleware.errors import ClientDisconnected, ConnectFailed
 from session_proxy_middleware.interfaces import AsyncTransport, AsyncUpload
 from session_proxy_middleware.models import Headers, Outbound
 from session_proxy_middleware.rules.body import BodyMeter
@@ -146,11 +146,11 @@ async def none_ended(sessions: list[Session]) -> list[Session]:
     return []
 
 
-def a_lookout() -> Lookout:
+def a_lookout(idle: float = 1.0) -> Lookout:
     """Of the loop that runs."""
     return Lookout(
         asyncio.get_running_loop(),
-        idle=1.0,
+        idle=idle,
         activity=None,
         ended=none_ended,
         patrol=60.0,
@@ -231,10 +231,28 @@ def test_a_client_that_cannot_be_watched_is_not_waited_for(
     assert "a bug of a middleware" in caplog.text
 
 
-class Server:
-    """What a server does for one request: its client takes no answer."""
+def test_the_end_of_a_request_is_waited_for_no_longer_than_half_the_idle_time() -> None:
+    """Else the client, which has nothing more to take, would pass for idle."""
 
-    def __init__(self) -> None:
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def settling() -> None:
+        client = Client(receive, a_lookout(idle=0.2), a_session())
+        async with asyncio.timeout(END_WITHIN / 2):
+            await client.settle()
+        client.close()
+
+    asyncio.run(settling())
+
+
+class Server:
+    """What a server does for one request: its client takes the answer up to the first
+    message of the type `held`."""
+
+    def __init__(self, held: str = "http.response.body") -> None:
+        self._held = held
         self.receiving = 0
         self.most = 0
         """Who received at the same time."""
@@ -250,8 +268,9 @@ class Server:
             self.receiving -= 1
 
     async def send(self, message: Message) -> None:
-        self.sending.set()
-        await asyncio.Event().wait()
+        if message["type"] == self._held:
+            self.sending.set()
+            await asyncio.Event().wait()
 
 
 class Keeping:
@@ -339,3 +358,41 @@ def test_a_request_that_was_interrupted_can_be_once_more(then: str) -> None:
         assert proxy.limiter.in_flight == 0
 
     asyncio.run(scenario())
+
+
+def test_nothing_of_a_refused_body_is_read_before_the_refusal_is_begun() -> None:
+    """Some servers say `100 Continue` to whom is read from."""
+
+    async def scenario() -> None:
+        server = Server(held="http.response.start")
+        app, store, _ = mounted_on(lambda _: Keeping(None))
+        store.sessions.register("svc", SESSION, "http://127.0.0.1:9")
+        fields = [(b"authorization", b"Bearer wrong"), (b"content-length", b"1000")]
+        asked = scope() | {"method": "POST", "headers": fields}
+        task = asyncio.create_task(app(asked, server.receive, server.send))
+        await server.sending.wait()
+        await asyncio.sleep(4 * LOOK_EVERY)
+        assert server.most == 0
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(scenario())
+
+
+def test_a_client_whose_connection_is_told_to_be_lost_has_left() -> None:
+    async def receive() -> Message:
+        raise ConnectionResetError("by the peer")
+
+    async def reading() -> None:
+        client = Client(receive, a_lookout(), a_session())
+        client.expect(BodyMeter(5, None))
+        with pytest.raises(ClientDisconnected):
+            await client.read()
+        client.watch()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.sleep(1.0)
+        assert client.interrupted()
+        assert client.reason == "client_disconnected"
+        client.close()
+
+    asyncio.run(reading())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import select
 import ssl
+import sys
 from time import monotonic
 from typing import Protocol, cast
 
@@ -20,6 +21,10 @@ from ..models import Outbound
 from ..options import Timeouts
 from . import h1
 from .pool import Pool
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 RECEIVE_BUFFER = 131_072
 """Bytes. One buffer a loop: fresh ones cost page faults, more than the copy."""
@@ -107,6 +112,7 @@ class Connection(asyncio.BufferedProtocol):
         "_chunked",
         "_deadline",
         "_head_sent",
+        "_holed",
         "_last_moment",
         "_pump",
         "_reader",
@@ -133,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         # The request: how much of it is out.
         self._head_sent = self._sent = True
         self._chunked = False
+        self._holed = False
         self._pump: asyncio.Task[None] | None = None
         # Backpressure.
         self._writable: asyncio.Future[None] | None = None
@@ -218,7 +225,7 @@ class Connection(asyncio.BufferedProtocol):
             while not upload.ended:
                 if self._writable is not None and not await self._taken(self._writable):
                     while not upload.ended:
-                        await upload.read()
+                        self._holed = bool(await upload.read()) or self._holed
                     return
                 data = await upload.read()
                 if data:
@@ -231,15 +238,29 @@ class Connection(asyncio.BufferedProtocol):
             self._finish_request()
 
     async def _taken(self, writable: asyncio.Future[None]) -> bool:
-        """Wait for the session to take what it was sent. False when it has not for too
-        long, and answers all the same: from then on the upload goes nowhere, and is
-        read for the sake of its end, or the client's."""
+        """Wait for the session to take what it was sent. False when it has taken
+        nothing for too long, and answers all the same: from then on the upload goes
+        nowhere, and is read for the sake of its end, or the client's. Should the
+        session go on with it later, it is broken off."""
+        left = self._untaken()
         while True:
             await asyncio.wait([writable], timeout=self.engine.timeouts.idle)
             if writable.done():
                 return True
-            if self._response is not None and self._response.head:
+            before, left = left, self._untaken()
+            answers = self._response is not None and self._response.head
+            if answers and left == before:
                 return False
+
+    def _untaken(self) -> int:
+        """Bytes sent that the session's side has not taken. The loop hears of it only
+        when many have gone: where the kernel tells of each, it is asked."""
+        waiting: int = self._transport.get_write_buffer_size()
+        sock = self._transport.get_extra_info("socket")
+        if sys.platform == "linux" and sock is not None and sock.fileno() >= 0:
+            told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+            waiting += int.from_bytes(told, sys.byteorder)
+        return waiting
 
     def _finish_request(self) -> None:
         if self._chunked:
@@ -316,7 +337,7 @@ class Connection(asyncio.BufferedProtocol):
             self._timer = None
         if self._response is not None and exc is not None:
             self._salvage()
-        self.resume_writing()
+        self._go_on_writing()
         response = self._response
         if response is None:
             return
@@ -370,6 +391,12 @@ class Connection(asyncio.BufferedProtocol):
             self._writable = self.engine.loop.create_future()
 
     def resume_writing(self) -> None:
+        self._go_on_writing()
+        if self._holed:
+            late = "took what was left of the upload too late"
+            self._fail(ResponseTruncated("upstream_idle", late))
+
+    def _go_on_writing(self) -> None:
         writable, self._writable = self._writable, None
         if writable is not None and not writable.done():
             writable.set_result(None)
