@@ -37,7 +37,7 @@ _LOOKS = 4
 """How often in `Timeouts.idle` a client that takes nothing is looked at."""
 
 END_WITHIN = 1.0
-"""Seconds that a client whose body is whole may take to end its request."""
+"""Seconds, at most, that a client whose body is whole may take to end its request."""
 
 LOOK_EVERY = 0.04
 """Seconds. A request that ends sooner never pays for watching its client. One that is

@@ -68,31 +68,21 @@ def pytest_collection_modifyitems(
     """What a server makes impossible, a test of test_instead_*.py stands for. What is
     tried on no particular server is none of the rest."""
     rest = config.getoption("--servers", default="") == "rest"
-    items[:] = [
-        each
-        for each in items
-        if not _replaced(each) and not (rest and _on_no_server(each))
-    ]
+    items[:] = [each for each in items if _meant(each, rest)]
 
 
-def _on_no_server(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and not {"portal", "server"} & {
-        *item.fixturenames
-    }
-
-
-def _replaced(item: pytest.Item) -> bool:
-    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
-        return False
-    params = item.callspec.params
+def _meant(item: pytest.Item, rest: bool) -> bool:
+    if not isinstance(item, pytest.Function):
+        return True
+    params = item.callspec.params if hasattr(item, "callspec") else {}
     if not {"portal", "server"} & set(params):
-        return False
+        return not rest
     server = params.get("portal", params.get("server"))
     if not isinstance(server, str):
-        return True  # Not meant for any of the servers that were asked for.
+        return False  # Not for any of the servers that were asked for.
     if item.get_closest_marker("instead") is not None:
-        return False
-    return replaced(server, item.originalname, item.callspec.id)
+        return True
+    return not replaced(server, item.originalname, item.callspec.id)
 
 
 @pytest.fixture(scope="session")

@@ -206,13 +206,12 @@ def test_a_flood_of_header_fields_is_refused_quickly_and_asks_nobody(
 def test_clients_that_leave_in_the_middle_leave_nothing_behind(
     portal: Portal, serve: Serve, via: str, many: int
 ) -> None:
-    # How soon it is told beside; the machine may be busy.
-    within, wave = 5.0, min(many, 200 if portal.asgi else THREADS - 20)
+    within, wave = 1.0, min(many, 200 if portal.asgi else THREADS - 20)
     if via == "httpx" and not portal.asgi:
         # A blocking httpx transport cannot watch the client: it sees it leave when
         # the session has been idle for too long. In small waves, so that there are
         # threads for each on a busy machine.
-        via, many, wave = "httpx-idle", 100, 25
+        via, within, many, wave = "httpx-idle", 2.0, 100, 25
     upstream = serve(streaming)
     site = portal.mount(upstream, via=via)
     before = portal.settled()

@@ -14,9 +14,9 @@ from .conftest import Serve
 
 EVENT = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 MiB = 1 << 20
-BOUND = 48 * MiB
-"""More than every kernel buffer on the way (Linux lets one that receives grow to 32
-MiB) and the proxy's own; less than what is offered."""
+BOUND = 16 * MiB
+"""More than every kernel buffer on the way and the proxy's own; far less than what is
+offered."""
 
 VIA = ["", "httpx"]
 
