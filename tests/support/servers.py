@@ -24,6 +24,8 @@ from .wire import PATIENCE, Broken, Fields, Message, Wire, connect
 ROOT = Path(__file__).resolve().parents[2]
 STARTING = 60.0
 """Seconds that a server may take to start, where many do at the same time."""
+RECEIVE_BUFFER = 131_072
+"""Bytes, as the kernel's own begin."""
 SERVING = [sys.executable, "-m", "tests.support.serving"]
 
 
@@ -73,6 +75,9 @@ class Portal:
         self.asgi = self.expected.asgi
         self.root = root
         listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        # Else the kernel lets what a connection has received and nobody has read grow
+        # to 32 MiB, as it sees fit: none of that is the server's or the proxy's.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self.address: tuple[str, int] = listener.getsockname()
         command = [*SERVING, server, str(listener.fileno()), "--grace", str(grace)]
         if root:
