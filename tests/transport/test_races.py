@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic
 
 import pytest
 
-from session_proxy_middleware import MemoryStore, Session
+from session_proxy_middleware import MemoryStore, Session, Timeouts
 from session_proxy_middleware.models import Block, Outbound
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
 from session_proxy_middleware.upstream.connection import Connection, Response
@@ -135,3 +136,83 @@ def test_a_piece_that_is_waited_for_survives_an_early_answer() -> None:
         return data
 
     assert asyncio.run(scenario()) == b"hello"
+
+
+IDLE = 0.3
+
+
+class Held:
+    """An upload that goes on until nobody has asked for more for a time, and then only
+    once the session has taken all that was given."""
+
+    def __init__(self, session: Reader) -> None:
+        self.ended = False
+        self.given = 0
+        self._session = session
+        self._last = monotonic()
+
+    async def read(self) -> bytes:
+        if monotonic() - self._last > IDLE:
+            self._session.wanted = self.given
+            self._session.go_on.set()
+            await self._session.got_it.wait()
+            self.ended = True
+        self._last = monotonic()
+        self.given += 65_536
+        return bytes(65_536)
+
+
+class Reader:
+    """A session that answers on and on, and takes the upload once it is told."""
+
+    def __init__(self) -> None:
+        self.go_on, self.got_it = asyncio.Event(), asyncio.Event()
+        self.taken = self.wanted = 0
+        self.whole = False
+
+    async def __call__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        talk = asyncio.create_task(self._talk(writer))
+        await self.go_on.wait()
+        while not self.whole:
+            size = int(await reader.readuntil(b"\r\n"), 16)
+            await reader.readexactly(size + 2)
+            self.taken += size
+            if self.taken == self.wanted:
+                self.got_it.set()
+            self.whole = not size
+        talk.cancel()
+        writer.write(b"0\r\n\r\n")
+        writer.close()
+
+    async def _talk(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(b"4\r\ntick\r\n")
+            await asyncio.sleep(IDLE / 6)
+
+
+def test_an_upload_is_only_given_up_once_some_of_it_is_lost() -> None:
+    """The session takes it again after too long, before the client has sent more."""
+
+    async def scenario() -> tuple[bool, int, int]:
+        played = Reader()
+        server = await asyncio.start_server(played, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        store = MemoryStore()
+        session = store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
+        transport = AsyncHTTP11Transport(timeouts=Timeouts(idle=IDLE))
+        upload = Held(played)
+        block = Block([session.host_field])
+        outbound = Outbound(session, b"POST", b"/", (block,), b"r-1", True, None)
+        async with server, asyncio.timeout(10):
+            response = await transport.asend(outbound, upload)
+            await body(response)
+            await transport.aclose()
+        return played.whole, played.taken, upload.given
+
+    whole, taken, given = asyncio.run(scenario())
+    assert whole
+    assert taken == given

@@ -222,15 +222,21 @@ class Connection(asyncio.BufferedProtocol):
         """All of the request, held up while the session does not take it."""
         try:
             await self._send_first(outbound, head, upload)
+            taken = True
             while not upload.ended:
-                if self._writable is not None and not await self._taken(self._writable):
-                    while not upload.ended:
-                        self._holed = bool(await upload.read()) or self._holed
-                    return
+                if taken and self._writable is not None:
+                    taken = await self._taken(self._writable)
                 data = await upload.read()
-                if data:
-                    self._transport.write(self._encoded(data))
-                    self._touch()
+                # Where the session has gone on meanwhile, nothing is lost yet.
+                if taken or self._writable is None:
+                    taken = True
+                    if data:
+                        self._transport.write(self._encoded(data))
+                        self._touch()
+                elif data:
+                    self._holed = True
+            if self._holed:
+                return
         except Exception as error:
             self._fail(error)
         else:
@@ -239,9 +245,9 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _taken(self, writable: asyncio.Future[None]) -> bool:
         """Wait for the session to take what it was sent. False when it has taken
-        nothing for too long, and answers all the same: from then on the upload goes
-        nowhere, and is read for the sake of its end, or the client's. Should the
-        session go on with it later, it is broken off."""
+        nothing for too long, and answers all the same: what the client sends until it
+        does is dropped, and read for the sake of the upload's end, or the client's.
+        Should the session go on after that, it is broken off."""
         left = self._untaken()
         while True:
             await asyncio.wait([writable], timeout=self.engine.timeouts.idle)
