@@ -24,6 +24,7 @@ from .exchange import RoundTrip
 from .interfaces import Departure
 from .models import Ending, Session
 from .rules.body import BodyMeter
+from .upstream.waiting import own_poll
 
 log = logging.getLogger("session_proxy")
 
@@ -178,7 +179,7 @@ class SocketDeparture:
         descriptor = self.fileno()
         if descriptor is None:
             return True
-        poll = select.poll()
+        poll = own_poll()
         poll.register(descriptor, select.POLLIN)
         if not poll.poll(0):
             return False

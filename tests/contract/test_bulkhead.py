@@ -10,6 +10,8 @@ from __future__ import annotations
 import select
 import time
 
+import pytest
+
 from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
@@ -38,6 +40,7 @@ def answered(clients: list[Wire], many: int) -> list[Wire]:
     return found
 
 
+@pytest.mark.alone
 def test_a_hung_session_at_its_limit_leaves_nineteen_others_alone(
     portal: Portal, serve: Serve
 ) -> None:
@@ -60,7 +63,6 @@ def test_a_hung_session_at_its_limit_leaves_nineteen_others_alone(
     assert len(hung.connections) == PER_SESSION
     for client in clients:
         client.close()
-    # At once (gevent needs seconds for a hundred); or, where no departure is seen, once
-    # the session was silent too long.
-    assert hung.all_gone(PATIENCE if portal.expected.sees_departure else 2 * PATIENCE)
+    # At once; or, where no departure is seen, once the session was silent too long.
+    assert hung.all_gone(1.0 if portal.expected.sees_departure else 2 * PATIENCE)
     assert site.idle()

@@ -172,7 +172,7 @@ class HTTP11Transport:
             if connection is None:
                 return None
             # Readable while idle: closed by the session, or bytes nobody asked for.
-            if not connection.readable(0):
+            if not connection.readable():
                 return connection
             connection.close()
 

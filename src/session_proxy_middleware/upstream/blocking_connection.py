@@ -28,7 +28,7 @@ from ..interfaces import Departure, Upload
 from ..models import Outbound, Session
 from ..options import Timeouts
 from . import h1
-from .waiting import READ, WRITE, wait
+from .waiting import READ, WRITE, own_poll, wait
 
 AT_ONCE = 0.02
 """Seconds that a session may take before its client is watched as well: most answer
@@ -165,7 +165,7 @@ class Connection:
     def _check_idle(self, first: bytes) -> None:
         """The client may have taken its time with the first piece, and the session
         may have closed the connection meanwhile: nothing has been sent on it yet."""
-        if self.readable(0):
+        if self.readable():
             stale = StaleConnection(f"{self._where} closed it while it was idle")
             stale.unsent = first
             raise stale
@@ -185,13 +185,13 @@ class Connection:
             self._send(self._unsent)
             if not self._unsent:
                 return
-        elif self._upload is not None and not self.readable(0):
+        elif self._upload is not None and not self.readable():
             # An answer that is already there goes before more of the upload.
             try:
                 self._unsent = self._encoded(self._upload.read())
             except RequestTimeout:
                 # The session may have answered while the client said nothing.
-                if not self.readable(0):
+                if not self.readable():
                     raise
                 self._upload = None
                 self._eof = True
@@ -243,14 +243,14 @@ class Connection:
         sock = self.sock
         # TLS may have decrypted it already, and no poll shows that.
         buffered = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
-        return buffered or self.readable(AT_ONCE)
+        return buffered or bool(wait(sock, READ, timeout=AT_ONCE))
 
-    def readable(self, seconds: float) -> bool:
-        """Whether there is something to read within that time."""
+    def readable(self) -> bool:
+        """Whether there is something to read now."""
         if self._poll is None:
-            self._poll = select.poll()
+            self._poll = own_poll()
             self._poll.register(self.sock, select.POLLIN)
-        return bool(self._poll.poll(seconds * 1000))
+        return bool(self._poll.poll(0))
 
     def _wait(self, events: int, response: Response, last: float) -> bool:
         """Until the socket is ready to be read, or `last`. False when it is only

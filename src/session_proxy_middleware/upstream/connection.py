@@ -21,6 +21,7 @@ from ..models import Outbound
 from ..options import Timeouts
 from . import h1
 from .pool import Pool
+from .waiting import own_poll
 
 if sys.platform == "linux":
     import fcntl
@@ -284,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         self.send = self._transport.write
         plain = transport.get_extra_info("sslcontext") is None
         if plain and hasattr(select, "poll"):
-            self._unread = select.poll()
+            self._unread = own_poll()
             self._unread.register(
                 transport.get_extra_info("socket").fileno(), select.POLLIN
             )

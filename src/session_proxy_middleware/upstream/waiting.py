@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import sys
 import time
 
 from ..interfaces import Departure
@@ -14,6 +15,19 @@ WRITE = 2
 ASK_EVERY = 0.25
 """Seconds between questions, where the client's connection can be asked after but
 not waited on."""
+
+
+def own_poll() -> select.poll:
+    """The system's own `poll`, for a look that takes no time.
+
+    gevent's gives such a look one turn of its loop, and that hears of only so many
+    descriptors (64, until libev has had reason to ask for more): where many are ready
+    at once, it says of some that they are not.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    kind = select.poll if monkey is None else monkey.get_original("select", "poll")
+    poll: select.poll = kind()
+    return poll
 
 
 def wait(
