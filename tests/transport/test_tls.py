@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 import trustme
 
-from session_proxy_middleware.errors import ConnectFailed, ResponseTruncated
+from session_proxy_middleware import Timeouts
+from session_proxy_middleware.errors import (
+    ConnectFailed,
+    RequestTimeout,
+    ResponseTruncated,
+)
 from tests.transport.bodies import Body
 from tests.transport.conftest import Open, Serve
 from tests.transport.requests import get, post, session_at
@@ -53,6 +63,71 @@ def test_requests_cross_and_connections_are_reused(
         answer = driver.send(post(session, len(large)), Body([large]))
         assert answer.body() == b"/" + large
     assert up.connections == (1 if driver.expected.reuses else 6)
+
+
+@pytest.mark.parametrize("late", [0.0, 0.1])
+def test_an_upload_arrives_on_a_new_connection(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+    late: float,
+) -> None:
+    """The tickets of TLS 1.3 come right after the handshake, and are no answer."""
+    up = serve(echoing, ssl_context=server_context)
+    driver = open_with(ssl_context=client_context)
+    for _ in range(10):
+        come = threading.Event()
+        timer = threading.Timer(late, come.set)
+        timer.start()
+        answer = driver.send(post(session_at(up.url), 5), Body([come, b"hello"]))
+        assert answer.body() == b"/hello"
+        timer.join()
+    assert up.connections == 10
+
+
+def test_a_ticket_that_comes_while_the_client_stalls_is_no_answer(
+    open_with: Open, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    driver = open_with(Timeouts(connect=5, response=5), ssl_context=client_context)
+    come = threading.Event()
+    stalls = RequestTimeout("the client stopped sending")
+    with late_tickets(server_context, come) as url:
+        with pytest.raises(RequestTimeout):
+            driver.send(post(session_at(url), 10), Body([b"hello", come, stalls]))
+        assert come.is_set()
+
+
+@contextmanager
+def late_tickets(context: ssl.SSLContext, sent: threading.Event) -> Iterator[str]:
+    """A session that holds its tickets back until the upload has begun, and says no
+    more. `sent` is set once they are out."""
+
+    def serve() -> None:
+        sock, _ = listener.accept()
+        coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(coming, going, server_side=True)
+        done = begun = False
+        with sock, suppress(OSError):  # It is left in the middle.
+            while received := sock.recv(65_536):
+                coming.write(received)
+                with suppress(ssl.SSLWantReadError):
+                    if not done:
+                        tls.do_handshake()
+                        done = True
+                    begun = bool(tls.read()) or begun
+                if not done or begun:
+                    sock.sendall(going.read())
+                if begun:
+                    time.sleep(0.1)
+                    sent.set()
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    serving = threading.Thread(target=serve)
+    serving.start()
+    with listener:
+        yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        serving.join(10)
 
 
 def test_an_unknown_authority_is_a_failed_connect(

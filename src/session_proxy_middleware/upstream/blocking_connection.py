@@ -102,6 +102,7 @@ class Connection:
         self._chunked = False
         self._unsent = b""
         self._eof = False
+        self._used = False
         self._last_moment = _NEVER
         self._poll: select.poll | None = None
         self._patient = _made_patient(sock)
@@ -148,7 +149,8 @@ class Connection:
         """The end of the head, and the first piece of the body."""
         if first is None:
             data = upload.read()
-            self._check_idle(data)
+            if self._used:
+                self._check_idle(data)
         else:
             data = first
         length = outbound.length
@@ -190,14 +192,15 @@ class Connection:
             try:
                 self._unsent = self._encoded(self._upload.read())
             except RequestTimeout:
-                # The session may have answered while the client said nothing.
-                if not self.readable():
+                # The session may have answered while the client said nothing. Over TLS
+                # what is readable may be no answer, but a ticket.
+                if not self.readable() or not self._receive(response):
                     raise
                 self._upload = None
                 self._eof = True
             else:
                 self._after_piece()
-                return
+            return
         if self._transport.drain.over:
             self._broken_off(response)
         last = self._last_moment
@@ -354,6 +357,7 @@ class Connection:
     def _complete(self) -> None:
         """The response is whole; the connection is free, or done with."""
         self._response = self._departure = None
+        self._used = True
         if (
             self._unsent
             or self._eof
