@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import replace
 from threading import Lock
 from time import monotonic, sleep
@@ -159,6 +159,8 @@ class Prober:
                 if attempt.done():
                     raise
                 break
+            except CancelledError:
+                continue  # Whoever made it was stopped.
             if found is None or found.state != "starting":
                 return found
             session = found
@@ -169,9 +171,10 @@ class Prober:
             found = self._attempt(session)
         except BaseException as error:
             self._over(session)
-            attempt.set_exception(error)
             if not isinstance(error, Exception):
+                attempt.cancel()
                 raise
+            attempt.set_exception(error)
         else:
             self._over(session)
             attempt.set_result(found)

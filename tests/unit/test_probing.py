@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from time import sleep
 from typing import Any
 
 import pytest
@@ -144,6 +145,45 @@ def test_a_store_that_fails_fails_all_who_wait(
     answers = wait(proxy, session, 3)
     assert [type(each) for each in answers] == [type(failure)] * 3
     assert transport.sent == []
+
+
+def test_what_stops_the_one_who_probes_stops_nobody_who_waits() -> None:
+    """A host may stop a greenlet by what is no Exception: its own `gevent.Timeout`."""
+
+    class Stopped(BaseException):
+        pass
+
+    class Stopping(Transport):
+        def send(
+            self, outbound: Outbound, upload: Any, departure: Any = None
+        ) -> Answer:
+            answer = super().send(outbound, upload, departure)
+            if len(self.sent) > 1:
+                return answer
+            while len(waiting) < 2:  # The others share the attempt.
+                sleep(0.01)
+            sleep(0.1)
+            raise Stopped
+
+    transport = Stopping()
+    proxy, session = begun(transport)
+    prober = Prober(proxy)
+    answers: list[Session | None] = []
+    waiting: list[None] = []
+
+    def wait() -> None:
+        assert transport.asked.wait(PATIENCE)
+        waiting.append(None)
+        answers.append(prober.wait(session))
+
+    others = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    with pytest.raises(Stopped):
+        prober.wait(session)
+    for thread in others:
+        thread.join(PATIENCE)
+    assert [each.state for each in answers if each] == ["running"] * 2
 
 
 @both

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from threading import Lock
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -63,22 +64,28 @@ class Remembered(Generic[Name, Value]):
         return None if until is not None and monotonic() < until else UNKNOWN
 
     def get(self, name: Name) -> Value | None:
-        """The answer. Raises what asking raises, for all who wait for it."""
-        known: Value | None = self.peek(name)
-        if known is not UNKNOWN:
-            return known
-        with self._lock:
-            flight = self._flights.get(name)
-            mine = flight is None
-            if flight is None:
-                flight = self._flights[name] = Future()
-        if not mine:
-            return flight.result()
+        """The answer. Raises what asking raises, for all who wait for it. What stops
+        the one who asks (a greenlet's time-out, say) stops nobody else: another asks.
+        """
+        while True:
+            known: Value | None = self.peek(name)
+            if known is not UNKNOWN:
+                return known
+            with self._lock:
+                flight = self._flights.get(name)
+                if flight is None:
+                    flight = self._flights[name] = Future()
+                    break
+            with suppress(CancelledError):
+                return flight.result()
         try:
             value = self._ask(name)
         except BaseException as error:
             self._land(name, flight)
-            flight.set_exception(error)
+            if isinstance(error, Exception):
+                flight.set_exception(error)
+            else:
+                flight.cancel()
             raise
         self._land(name, flight, keep=value)
         flight.set_result(value)
