@@ -92,7 +92,12 @@ def portal(
     """The portal under a real server, each started once."""
     with Portal(request.param, tmp_path_factory.mktemp("portal")) as running:
         yield running
-    for trouble in ("never retrieved", "was destroyed but", "ResourceWarning"):
+    for trouble in (
+        "never retrieved",
+        "was destroyed but",
+        "Exception in callback",
+        "ResourceWarning",
+    ):
         assert trouble not in running.log
 
 

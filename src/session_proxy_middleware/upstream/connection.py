@@ -398,10 +398,12 @@ class Connection(asyncio.BufferedProtocol):
             self._writable = self.engine.loop.create_future()
 
     def resume_writing(self) -> None:
-        self._go_on_writing()
-        if self._holed:
-            late = "took what was left of the upload too late"
-            self._fail(ResponseTruncated("upstream_idle", late))
+        if not self._holed:
+            self._go_on_writing()
+            return
+        late = "took what was left of the upload too late"
+        # Not from within this call: asyncio's transport would end itself twice.
+        self.engine.loop.call_soon(self._fail, ResponseTruncated("upstream_idle", late))
 
     def _go_on_writing(self) -> None:
         writable, self._writable = self._writable, None
