@@ -117,6 +117,7 @@ class SessionProxyMiddleware:
         client: Client | None = None
         response: AsyncResponse | None = None
         lookout = self._lookouts.current()
+        left = False
         answer: Any
         try:
             step: Step = next(flow)
@@ -195,6 +196,7 @@ class SessionProxyMiddleware:
                 reason = truncated.reason
             except ProxyError as error:
                 reason = error.slug
+            left = reason != "completed" and not client.ended
             if step.recorded:
                 received, sent = client.received, client.sent + sent
                 total = perf_counter() - started
@@ -208,6 +210,8 @@ class SessionProxyMiddleware:
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
+            if left and client is not None:
+                client.pass_over()
 
     async def _disown(self, step: Disown) -> None:
         if step.response is not None:

@@ -37,7 +37,8 @@ _LOOKS = 4
 """How often in `Timeouts.idle` a client that takes nothing is looked at."""
 
 END_WITHIN = 1.0
-"""Seconds, at most, that a client whose body is whole may take to end its request."""
+"""Seconds, at most, that a client whose body is whole may take to end its request, and
+that what is left of an upload is taken after its request."""
 
 LOOK_EVERY = 0.04
 """Seconds. A request that ends sooner never pays for watching its client. One that is
@@ -162,7 +163,8 @@ class Client:
         except OSError:
             self._interrupt("client_disconnected")
         except Exception:
-            log.exception("a client could not be watched")
+            if self.active:
+                log.exception("a client could not be watched")
             self._settle()
         else:
             self._interrupt("client_disconnected")
@@ -233,6 +235,13 @@ class Client:
         if self._watcher is not None:
             self._watcher.cancel()
         self.active = False
+
+    def pass_over(self) -> None:
+        """The request is over, broken off in the middle of its upload: what is left of
+        that is still taken, for a moment. hypercorn closes a connection only once it
+        has put a last message in a queue that may be full of it."""
+        loop = self._lookout.loop
+        loop.call_later(END_WITHIN, loop.create_task(self._watch()).cancel)
 
 
 class Lookout:

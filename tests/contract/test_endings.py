@@ -189,6 +189,36 @@ def test_a_session_that_dies_in_its_body_is_seen_to(
 
 
 @pytest.mark.everywhere
+def test_a_session_that_dies_in_the_middle_of_an_upload_is_seen_to(
+    portal: Portal, serve: Serve
+) -> None:
+    """However much of the upload is still unread: hypercorn closes a connection only
+    once its last message has a place in a queue, and that may be full."""
+    size = 8_000_000
+
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        conn.send(STREAM + chunked(b"first", last=False))
+        time.sleep(0.3)
+        conn.abort()
+
+    site = portal.mount(serve(play, receive_buffer=65_536))
+    with site.open("POST", "/up", [(b"Content-Length", b"%d" % size)]) as client:
+
+        def send() -> None:
+            with contextlib.suppress(OSError):
+                client.send(bytes(size))
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        head = client.response_head()
+        assert list(client.pieces(head)) == [b"first"]
+        assert head.end == "broken"
+        sending.join()
+    assert site.idle()
+
+
+@pytest.mark.everywhere
 def test_a_session_that_dies_right_after_its_head_is_seen_to(
     portal: Portal, serve: Serve
 ) -> None:

@@ -4,6 +4,7 @@ what the others promise: one test for each name of `instead.INSTEAD`."""
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_cannot_break_off(portal: Portal, serve: Serve, head: bytes) -> None:
     assert site.idle()
     # The place was given back, and the record says how it ended.
     assert "200 session upstream_closed" in portal.log.rsplit(site.id, 1)[1]
+
+
+@instead("waits_for_more_of_an_upload")
+def test_waits_for_more_of_an_upload(portal: Portal, serve: Serve) -> None:
+    size = 8_000_000
+
+    def play(conn: Conn) -> None:
+        conn.request(body=False)
+        conn.send(STREAM + chunked(b"first", last=False))
+        time.sleep(0.3)
+        conn.abort()
+
+    site = portal.mount(serve(play, receive_buffer=65_536))
+    with site.open("POST", "/up", [(b"Content-Length", b"%d" % size)]) as client:
+        client.send(bytes(size))
+        head = client.response_head()
+        assert next(iter(client.pieces(head))) == b"first"
+        assert client.silent(0.5)
+        # The place was given back, and the record says how it ended.
+        assert site.idle()
+        assert "200 session upstream_closed" in portal.log.rsplit(site.id, 1)[1]
 
 
 @instead("ends_at_once")
