@@ -274,7 +274,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(h1.LAST_CHUNK)
         self._sent = True
         response = self._response
-        if response is not None and not response.head:
+        if response is None:
+            return
+        if response.head:
+            self._touch()
+        else:
             self._deadline = monotonic() + self.engine.timeouts.response
 
     # The exchange, seen from the session.
@@ -328,14 +332,24 @@ class Connection(asyncio.BufferedProtocol):
         self._response = None
         if self.read_paused:
             self.resume_reading()
-        if not self._sent:
-            # What of the request is still to be written would never be read.
+        if not self._sent or self._unwritten() or self._transport.is_closing():
+            # What of the request is still to be written would never be read, and the
+            # transport would keep the connection until it was.
             self.abort()
         elif self._reader.reusable:
             self.engine.pool.give(self.pool_key, self, monotonic())
         else:
             self.close()
         response.release()
+
+    def _unwritten(self) -> bool:
+        """Whether some of the request still waits for the session to take it."""
+        return self._transport.get_write_buffer_size() > 0
+
+    def eof_received(self) -> None:
+        # The transport would write all that it has before it told of the end.
+        if self._unread is not None and self._unwritten():
+            self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.engine.discard(self)
