@@ -117,7 +117,7 @@ class SessionProxyMiddleware:
         client: Client | None = None
         response: AsyncResponse | None = None
         lookout = self._lookouts.current()
-        left = False
+        cut_short = False
         answer: Any
         try:
             step: Step = next(flow)
@@ -196,7 +196,7 @@ class SessionProxyMiddleware:
                 reason = truncated.reason
             except ProxyError as error:
                 reason = error.slug
-            left = reason != "completed" and not client.ended
+            cut_short = reason != "completed" and not client.ended
             if step.recorded:
                 received, sent = client.received, client.sent + sent
                 total = perf_counter() - started
@@ -210,7 +210,7 @@ class SessionProxyMiddleware:
                 client.close()
             if response is not None and not response.complete:
                 await response.aclose()
-            if left and client is not None:
+            if cut_short and client is not None:
                 client.pass_over()
 
     async def _disown(self, step: Disown) -> None:

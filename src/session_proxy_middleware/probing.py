@@ -21,6 +21,7 @@ from .guard import MISDIRECTED
 from .models import Block, Headers, Outbound, Session
 from .options import Timeouts
 from .proxy import SessionProxy
+from .stores.remembered import fail
 
 PAUSE = 0.1
 """Seconds between two attempts."""
@@ -171,10 +172,9 @@ class Prober:
             found = self._attempt(session)
         except BaseException as error:
             self._over(session)
+            fail(attempt, error)
             if not isinstance(error, Exception):
-                attempt.cancel()
                 raise
-            attempt.set_exception(error)
         else:
             self._over(session)
             attempt.set_result(found)

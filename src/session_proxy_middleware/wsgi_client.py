@@ -24,7 +24,7 @@ from .exchange import RoundTrip
 from .interfaces import Departure
 from .models import Ending, Session
 from .rules.body import BodyMeter
-from .upstream.waiting import own_poll
+from .upstream.waiting import look
 
 log = logging.getLogger("session_proxy")
 
@@ -179,9 +179,7 @@ class SocketDeparture:
         descriptor = self.fileno()
         if descriptor is None:
             return True
-        poll = own_poll()
-        poll.register(descriptor, select.POLLIN)
-        if not poll.poll(0):
+        if not look(descriptor, select.POLLIN):
             return False
         try:
             return not self._sock.recv(1, socket.MSG_PEEK)

@@ -92,15 +92,7 @@ def portal(
     """The portal under a real server, each started once."""
     with Portal(request.param, tmp_path_factory.mktemp("portal")) as running:
         yield running
-    troubles = (
-        "never retrieved",
-        "was destroyed but",
-        "Exception in callback _SelectorSocketTransport",
-        "ResourceWarning",
-    )
-    # Not the log itself: of two long texts pytest never ends to tell the difference.
-    found = [trouble for trouble in troubles if trouble in running.log]
-    assert not found
+    assert running.troubles == []
 
 
 @pytest.fixture

@@ -26,6 +26,12 @@ STARTING = 60.0
 """Seconds that a server may take to start, where many do at the same time."""
 RECEIVE_BUFFER = 131_072
 """Bytes, as the kernel's own begin."""
+TROUBLES = (
+    "never retrieved",
+    "was destroyed but",
+    "Exception in callback _SelectorSocketTransport",
+    "ResourceWarning",
+)
 SERVING = [sys.executable, "-m", "tests.support.serving"]
 
 
@@ -143,6 +149,13 @@ class Portal:
     def log(self) -> str:
         """What it has written to its log."""
         return self._log.read_text("utf-8", "replace")
+
+    @property
+    def troubles(self) -> list[str]:
+        """What Python itself complains of in the log. Not the log, which may be long:
+        of two long texts pytest never ends to tell the difference."""
+        log = self.log
+        return [each for each in TROUBLES if each in log]
 
     def connect(self, *, receive_buffer: int | None = None) -> Wire:
         """A connection of one's own."""

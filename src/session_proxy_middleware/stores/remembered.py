@@ -64,9 +64,7 @@ class Remembered(Generic[Name, Value]):
         return None if until is not None and monotonic() < until else UNKNOWN
 
     def get(self, name: Name) -> Value | None:
-        """The answer. Raises what asking raises, for all who wait for it. What stops
-        the one who asks (a greenlet's time-out, say) stops nobody else: another asks.
-        """
+        """The answer. Raises what asking raises, for all who wait for it."""
         while True:
             known: Value | None = self.peek(name)
             if known is not UNKNOWN:
@@ -82,10 +80,7 @@ class Remembered(Generic[Name, Value]):
             value = self._ask(name)
         except BaseException as error:
             self._land(name, flight)
-            if isinstance(error, Exception):
-                flight.set_exception(error)
-            else:
-                flight.cancel()
+            fail(flight, error)
             raise
         self._land(name, flight, keep=value)
         flight.set_result(value)
@@ -177,6 +172,16 @@ class Remembered(Generic[Name, Value]):
     def _tell(self, old: Value | None, value: Any) -> None:
         if old is not None and self._replaced is not None:
             self._replaced(old, value)
+
+
+def fail(flight: Future[Value], error: BaseException) -> None:
+    """Tell all who wait. What is no `Exception` (a greenlet's time-out, say) stops the
+    one who asks and nobody else: to the others the flight is cancelled, and one of them
+    asks."""
+    if isinstance(error, Exception):
+        flight.set_exception(error)
+    else:
+        flight.cancel()
 
 
 def _bounded(entries: dict[Name, Value], most: int) -> None:

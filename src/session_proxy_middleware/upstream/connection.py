@@ -236,13 +236,12 @@ class Connection(asyncio.BufferedProtocol):
                         self._touch()
                 elif data:
                     self._holed = True
-            if self._holed:
-                return
         except Exception as error:
             self._fail(error)
         else:
             self._pump = None
-            self._finish_request()
+            if not self._holed:
+                self._finish_request()
 
     async def _taken(self, writable: asyncio.Future[None]) -> bool:
         """Wait for the session to take what it was sent. False when it has taken

@@ -30,6 +30,13 @@ def own_poll() -> select.poll:
     return poll
 
 
+def look(sock: socket.socket | int, wanted: int) -> list[tuple[int, int]]:
+    """What `poll` says of a socket now, of `wanted` (`select.POLLIN`, `POLLOUT`)."""
+    poll = own_poll()
+    poll.register(sock, wanted)
+    return poll.poll(0)
+
+
 def wait(
     sock: socket.socket,
     events: int,
@@ -59,9 +66,7 @@ def wait(
         left = end - time.monotonic()
         if not found and left <= 0:
             # Where gevent's loop was held up, the time may be over before it hears.
-            look = own_poll()
-            look.register(sock, wanted)
-            found = look.poll(0)
+            found = look(sock, wanted)
         for descriptor, event in found:
             if descriptor != client:
                 if event & ~select.POLLOUT:
