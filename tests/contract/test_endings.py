@@ -12,7 +12,7 @@ from ..support import contract
 from ..support.contract import check
 from ..support.servers import Portal
 from ..support.upstream import Conn, response
-from ..support.wire import PATIENCE, Wire, chunked
+from ..support.wire import PATIENCE, Fields, Wire, chunked
 from .conftest import Serve
 
 STREAM = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -28,6 +28,18 @@ def streaming(conn: Conn) -> None:
     """One piece, and then nothing."""
     conn.request()
     conn.send(STREAM + chunked(b"first", last=False))
+
+
+LARGE_SIZE = 8_000_000
+LARGE: Fields = [(b"Content-Length", b"%d" % LARGE_SIZE)]
+
+
+def dying_in_an_upload(conn: Conn) -> None:
+    """Begin to answer, take little of the upload, and die."""
+    conn.request(body=False)
+    conn.send(STREAM + chunked(b"first", last=False))
+    time.sleep(0.3)
+    conn.abort()
 
 
 def seconds_until_gone(conn: Conn, since: float) -> float:
@@ -194,22 +206,9 @@ def test_a_session_that_dies_in_the_middle_of_an_upload_is_seen_to(
 ) -> None:
     """However much of the upload is still unread: hypercorn closes a connection only
     once its last message has a place in a queue, and that may be full."""
-    size = 8_000_000
-
-    def play(conn: Conn) -> None:
-        conn.request(body=False)
-        conn.send(STREAM + chunked(b"first", last=False))
-        time.sleep(0.3)
-        conn.abort()
-
-    site = portal.mount(serve(play, receive_buffer=65_536))
-    with site.open("POST", "/up", [(b"Content-Length", b"%d" % size)]) as client:
-
-        def send() -> None:
-            with contextlib.suppress(OSError):
-                client.send(bytes(size))
-
-        sending = threading.Thread(target=send)
+    site = portal.mount(serve(dying_in_an_upload, receive_buffer=65_536))
+    with site.open("POST", "/up", LARGE) as client:
+        sending = threading.Thread(target=send_what_is_taken, args=(client, LARGE_SIZE))
         sending.start()
         head = client.response_head()
         assert list(client.pieces(head)) == [b"first"]

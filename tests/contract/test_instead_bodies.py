@@ -4,7 +4,6 @@ what the others promise: one test for each name of `instead.INSTEAD`."""
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,14 @@ from ..support.strict import requests
 from ..support.upstream import Conn, answering, response
 from ..support.wire import Fields, Wire, chunked
 from .conftest import Serve
-from .test_endings import LENGTH, STREAM, streaming
+from .test_endings import (
+    LARGE,
+    LARGE_SIZE,
+    LENGTH,
+    STREAM,
+    dying_in_an_upload,
+    streaming,
+)
 from .test_streaming import MiB
 from .test_timeouts import IDLE
 
@@ -83,17 +89,9 @@ def test_cannot_break_off(portal: Portal, serve: Serve, head: bytes) -> None:
 
 @instead("waits_for_more_of_an_upload")
 def test_waits_for_more_of_an_upload(portal: Portal, serve: Serve) -> None:
-    size = 8_000_000
-
-    def play(conn: Conn) -> None:
-        conn.request(body=False)
-        conn.send(STREAM + chunked(b"first", last=False))
-        time.sleep(0.3)
-        conn.abort()
-
-    site = portal.mount(serve(play, receive_buffer=65_536))
-    with site.open("POST", "/up", [(b"Content-Length", b"%d" % size)]) as client:
-        client.send(bytes(size))
+    site = portal.mount(serve(dying_in_an_upload, receive_buffer=65_536))
+    with site.open("POST", "/up", LARGE) as client:
+        client.send(bytes(LARGE_SIZE))
         head = client.response_head()
         assert next(iter(client.pieces(head))) == b"first"
         assert client.silent(0.5)

@@ -1,10 +1,13 @@
-"""Request bodies as a driver hands them over, paced by the test."""
+"""Request bodies as a driver hands them over, paced by the test; and the body of an
+async response."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Sequence
+
+from session_proxy_middleware.interfaces import AsyncResponse
 
 Item = bytes | Exception | threading.Event
 """A piece, a failure, or a stop until the test sets the event."""
@@ -67,3 +70,11 @@ class AsyncUpload:
             # The event is a thread's: the test sets it outside of the loop.
             await asyncio.sleep(0.002)
         return item
+
+
+async def whole_of(response: AsyncResponse) -> bytes:
+    """All that is left of it."""
+    data = b""
+    while not response.complete or response.pieces:
+        data += await response.read()
+    return data

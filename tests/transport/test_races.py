@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from time import monotonic
 
 import pytest
 
-from session_proxy_middleware import MemoryStore, Session, Timeouts
-from session_proxy_middleware.models import Block, Outbound
+from session_proxy_middleware import Session, Timeouts
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport
-from session_proxy_middleware.upstream.connection import Connection, Response
+from session_proxy_middleware.upstream.connection import Connection
 from session_proxy_middleware.upstream.pool import Pool, PoolKey
+from tests.transport.bodies import whole_of
+from tests.transport.requests import get, post, session_at
 
-SESSION = "57af5437-97a2-4646-9873-a5c5935bd705"
+Play = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(play: Play) -> AsyncIterator[Session]:
+    """A session that plays this on each connection."""
+    server = await asyncio.start_server(play, "127.0.0.1", 0)
+    async with server:
+        yield session_at(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
 
 
 @asynccontextmanager
@@ -40,26 +49,9 @@ async def answering() -> AsyncIterator[Session]:
             closed.set_result(None)
 
     connections: list[asyncio.Future[None]] = []
-    server = await asyncio.start_server(quietly, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    store = MemoryStore()
-    async with server:
-        yield store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
+    async with serving(quietly) as session:
+        yield session
         await asyncio.wait_for(asyncio.gather(*connections), 5)
-
-
-def get(session: Session, path: bytes) -> Outbound:
-    block = Block([session.host_field])
-    return Outbound(
-        session, b"GET", path, (block,), b"r-1", has_body=False, length=None
-    )
-
-
-async def body(response: Response) -> bytes:
-    pieces = b""
-    while not response.complete or response.pieces:
-        pieces += await response.read()
-    return pieces
 
 
 def test_a_request_cancelled_as_it_completes_leaves_the_next_one_alone(
@@ -83,7 +75,9 @@ def test_a_request_cancelled_as_it_completes_leaves_the_next_one_alone(
 
             async def send_second() -> bytes:
                 await go
-                return await body(await transport.asend(get(session, b"/two"), None))
+                return await whole_of(
+                    await transport.asend(get(session, b"/two"), None)
+                )
 
             second = asyncio.create_task(send_second())
             first = asyncio.create_task(transport.asend(get(session, b"/one"), None))
@@ -119,19 +113,13 @@ def test_a_piece_that_is_waited_for_survives_an_early_answer() -> None:
         writer.close()
 
     async def scenario() -> bytes:
-        server = await asyncio.start_server(early, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        store = MemoryStore()
-        session = store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
         transport = AsyncHTTP11Transport()
         upload = Piece()
-        block = Block([session.host_field])
-        outbound = Outbound(session, b"POST", b"/", (block,), b"r-1", True, 5)
-        async with server, asyncio.timeout(10):
-            response = await transport.asend(outbound, upload)
+        async with serving(early) as session, asyncio.timeout(10):
+            response = await transport.asend(post(session, 5), upload)
             assert not upload.come.cancelled()
             upload.come.set_result(b"hello")
-            data = await body(response)
+            data = await whole_of(response)
             await transport.aclose()
         return data
 
@@ -199,17 +187,11 @@ def test_an_upload_is_only_given_up_once_some_of_it_is_lost() -> None:
 
     async def scenario() -> tuple[bool, int, int]:
         played = Reader()
-        server = await asyncio.start_server(played, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        store = MemoryStore()
-        session = store.sessions.register("svc", SESSION, f"http://127.0.0.1:{port}")
         transport = AsyncHTTP11Transport(timeouts=Timeouts(idle=IDLE))
         upload = Held(played)
-        block = Block([session.host_field])
-        outbound = Outbound(session, b"POST", b"/", (block,), b"r-1", True, None)
-        async with server, asyncio.timeout(10):
-            response = await transport.asend(outbound, upload)
-            await body(response)
+        async with serving(played) as session, asyncio.timeout(10):
+            response = await transport.asend(post(session, None), upload)
+            await whole_of(response)
             await transport.aclose()
         return played.whole, played.taken, upload.given
 

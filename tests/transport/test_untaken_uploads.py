@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 import time
 from collections.abc import Awaitable, Callable
 
-from session_proxy_middleware import MemoryStore, Session, Timeouts
-from session_proxy_middleware.models import Block, Outbound
+from session_proxy_middleware import Timeouts
 from session_proxy_middleware.upstream.aio import AsyncHTTP11Transport, Engine
-from session_proxy_middleware.upstream.connection import Response
+from tests.transport.bodies import whole_of
+from tests.transport.requests import post, session_at
+from tests.transport.servers import LINGER_OFF, ok
 
 LARGE = 8 << 20
 """Bytes: more than the system's buffers take."""
@@ -42,8 +42,7 @@ class Play:
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
-        url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.session: Session = MemoryStore().sessions.register("svc", "one", url)
+        self.at = session_at(f"http://127.0.0.1:{self.listener.getsockname()[1]}")
 
     async def asked(self) -> socket.socket:
         """A connection, once the head of a request has come on it."""
@@ -64,23 +63,12 @@ class Play:
             pass
         return count
 
-    def post(self, length: int | None) -> Outbound:
-        block = Block([self.session.host_field])
-        return Outbound(self.session, b"POST", b"/", (block,), b"r-1", True, length)
-
 
 def kept(transport: AsyncHTTP11Transport) -> int:
     """Connections that the next request may be sent on."""
     engine = transport.here()
     assert isinstance(engine, Engine)
     return len(engine.pool)
-
-
-async def body(response: Response) -> bytes:
-    data = b""
-    while not response.complete or response.pieces:
-        data += await response.read()
-    return data
 
 
 def run(
@@ -103,15 +91,13 @@ def test_a_connection_whose_request_was_not_taken_whole_is_closed() -> None:
             loop = asyncio.get_running_loop()
             with await session.asked() as sock:
                 await asyncio.sleep(0.1)
-                await loop.sock_sendall(
-                    sock, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-                )
+                await loop.sock_sendall(sock, ok())
                 await asyncio.sleep(0.3)
                 return await session.taken(sock)
 
         answering = asyncio.create_task(answer())
-        response = await transport.asend(session.post(LARGE), Pieces(bytes(LARGE)))
-        assert await body(response) == b"ok"
+        response = await transport.asend(post(session.at, LARGE), Pieces(bytes(LARGE)))
+        assert await whole_of(response) == b"ok"
         assert kept(transport) == 0
         assert await answering < LARGE
 
@@ -132,8 +118,8 @@ def test_the_end_of_an_answer_is_seen_while_the_upload_is_held_up() -> None:
         answering = asyncio.create_task(answer())
         started = time.monotonic()
         pieces = [bytes(1 << 20)] * 64
-        response = await transport.asend(session.post(64 << 20), Pieces(*pieces))
-        assert await body(response) == b"too large"
+        response = await transport.asend(post(session.at, 64 << 20), Pieces(*pieces))
+        assert await whole_of(response) == b"too large"
         assert time.monotonic() - started < 4
         done.set()
         await answering
@@ -155,8 +141,8 @@ def test_the_end_of_an_upload_is_a_sign_of_life() -> None:
 
         answering = asyncio.create_task(answer())
         upload = Pieces(b"", 0.1, b"data", 0.8, b"")
-        response = await transport.asend(session.post(None), upload)
-        assert await body(response) == b"ok"
+        response = await transport.asend(post(session.at, None), upload)
+        assert await whole_of(response) == b"ok"
         await answering
 
     run(scenario, 1)
@@ -169,11 +155,8 @@ def test_a_connection_that_was_reset_right_after_its_answer_is_not_kept() -> Non
         async def answer() -> None:
             loop = asyncio.get_running_loop()
             sock = await session.asked()
-            await loop.sock_sendall(
-                sock, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-            )
-            linger = struct.pack("ii", 1, 0)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            await loop.sock_sendall(sock, ok())
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_OFF)
             reset.append(sock)
 
         reset: list[socket.socket] = []
@@ -187,8 +170,8 @@ def test_a_connection_that_was_reset_right_after_its_answer_is_not_kept() -> Non
                 return await super().read()
 
         upload = Last(bytes(8000), bytes(8000))
-        response = await transport.asend(session.post(16_000), upload)
-        assert await body(response) == b"ok"
+        response = await transport.asend(post(session.at, 16_000), upload)
+        assert await whole_of(response) == b"ok"
         await asyncio.sleep(0.05)
         assert kept(transport) == 0
 
