@@ -270,6 +270,21 @@ def ok(body: bytes = b"ok", *fields: bytes) -> bytes:
     return head + b"".join(each + b"\r\n" for each in fields) + b"\r\n" + body
 
 
+def untaking(done: threading.Event) -> Script:
+    """Answers the head of one request with its target, takes nothing of its body, and
+    keeps the connection until then."""
+
+    def script(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        request = peer.head()
+        assert request is not None
+        time.sleep(0.2)  # Until what is to be taken has come.
+        peer.send(ok(request.target))
+        done.wait(15)
+
+    return script
+
+
 def replying(response: bytes) -> Script:
     """The same bytes to every request, as long as the connection lives."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from session_proxy_middleware.errors import (
 from tests.transport.bodies import Body
 from tests.transport.conftest import Open, Serve
 from tests.transport.requests import get, post, session_at
-from tests.transport.servers import Peer, ok
+from tests.transport.servers import Peer, ok, untaking
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,23 @@ def test_an_upload_arrives_on_a_new_connection(
         assert answer.body() == b"/hello"
         timer.join()
     assert up.connections == 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_a_connection_whose_upload_was_not_taken_is_not_used_again(
+    open_with: Open,
+    serve: Serve,
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    done = threading.Event()
+    driver = open_with(ssl_context=client_context)
+    session = session_at(serve(untaking(done), ssl_context=server_context).url)
+    pieces = [bytes(1 << 16)] * 16
+    answer = driver.send(post(session, 1 << 20, b"/1"), Body(pieces))
+    assert answer.body() == b"/1"
+    assert driver.get(get(session, b"/2")) == b"/2"
+    done.set()
 
 
 def test_a_ticket_that_comes_while_the_client_stalls_is_no_answer(

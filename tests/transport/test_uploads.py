@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -20,7 +21,7 @@ from tests.transport.bodies import Body
 from tests.transport.conftest import Open, Serve
 from tests.transport.drivers import OWN, OWN_ASYNC, Driver
 from tests.transport.requests import get, post, session_at
-from tests.transport.servers import Peer, held_open, ok, replying
+from tests.transport.servers import Peer, held_open, ok, replying, untaking
 
 PIECE = bytes(1 << 16)
 LARGE = [PIECE] * (1 << 9)
@@ -148,6 +149,19 @@ def test_a_connection_whose_upload_was_cut_short_is_not_used_again(
     answer = driver.send(post(session, LARGE_SIZE, b"/1"), Body(LARGE))
     assert answer.body() == b"/1"
     assert driver.get(get(session, b"/2")) == b"/2"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+def test_nor_is_one_whose_upload_was_sent_and_not_taken(
+    driver: Driver, serve: Serve
+) -> None:
+    """It waits in the system's buffers alone: the next request would stand behind."""
+    done = threading.Event()
+    session = session_at(serve(untaking(done)).url)
+    answer = driver.send(post(session, 1 << 20, b"/1"), Body([PIECE] * 16))
+    assert answer.body() == b"/1"
+    assert driver.get(get(session, b"/2")) == b"/2"
+    done.set()
 
 
 @pytest.mark.parametrize("open_with", OWN, indirect=True)

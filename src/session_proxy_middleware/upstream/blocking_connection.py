@@ -28,7 +28,7 @@ from ..interfaces import Departure, Upload
 from ..models import Outbound, Session
 from ..options import Timeouts
 from . import h1
-from .waiting import READ, WRITE, own_poll, wait
+from .waiting import READ, WRITE, own_poll, unconfirmed, wait
 
 AT_ONCE = 0.02
 """Seconds that a session may take before its client is watched as well: most answer
@@ -102,7 +102,7 @@ class Connection:
         self._chunked = False
         self._unsent = b""
         self._eof = False
-        self._used = False
+        self._used = self._uploaded = False
         self._last_moment = _NEVER
         self._poll: select.poll | None = None
         self._patient = _made_patient(sock)
@@ -125,6 +125,7 @@ class Connection:
         if timeouts.total is not None:
             self._last_moment = time.monotonic() + timeouts.total
         self._departure = departure
+        self._uploaded = upload is not None
         try:
             if upload is None:
                 self._send(head + h1.framing(outbound, outbound.length))
@@ -364,6 +365,8 @@ class Connection:
             or self._over
             or self._upload is not None
             or not self._reader.reusable
+            # What of the request is still to be taken may never be.
+            or (self._uploaded and unconfirmed(self.sock))
         ):
             self.close()
         else:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import select
 import ssl
-import sys
 from time import monotonic
 from typing import Protocol, cast
 
@@ -21,11 +20,7 @@ from ..models import Outbound
 from ..options import Timeouts
 from . import h1
 from .pool import Pool
-from .waiting import own_poll
-
-if sys.platform == "linux":
-    import fcntl
-    import termios
+from .waiting import own_poll, unconfirmed
 
 RECEIVE_BUFFER = 131_072
 """Bytes. One buffer a loop: fresh ones cost page faults, more than the copy."""
@@ -122,6 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         "_timer",
         "_transport",
         "_unread",
+        "_uploaded",
         "_writable",
         "engine",
         "pool_key",
@@ -139,6 +135,7 @@ class Connection(asyncio.BufferedProtocol):
         self._response: Response | None = None
         # The request: how much of it is out.
         self._head_sent = self._sent = True
+        self._uploaded = False
         self._chunked = False
         self._holed = False
         self._pump: asyncio.Task[None] | None = None
@@ -180,6 +177,7 @@ class Connection(asyncio.BufferedProtocol):
         stop waiting for a piece. An early answer passes meanwhile, and where a server's
         `receive` is cancelled, what it was about to give can be lost (granian's)."""
         self._head_sent = self._sent = False
+        self._uploaded = True
         self._touch()
         self._chunked = outbound.length is None
         self._pump = self.engine.loop.create_task(
@@ -263,10 +261,7 @@ class Connection(asyncio.BufferedProtocol):
         when many have gone: where the kernel tells of each, it is asked."""
         waiting: int = self._transport.get_write_buffer_size()
         sock = self._transport.get_extra_info("socket")
-        if sys.platform == "linux" and sock is not None and sock.fileno() >= 0:
-            told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
-            waiting += int.from_bytes(told, sys.byteorder)
-        return waiting
+        return waiting if sock is None else waiting + unconfirmed(sock)
 
     def _finish_request(self) -> None:
         if self._chunked:
@@ -331,9 +326,12 @@ class Connection(asyncio.BufferedProtocol):
         self._response = None
         if self.read_paused:
             self.resume_reading()
-        if not self._sent or self._unwritten() or self._transport.is_closing():
-            # What of the request is still to be written would never be read, and the
-            # transport would keep the connection until it was.
+        uploaded, self._uploaded = self._uploaded, False
+        if uploaded and (
+            not self._sent or self._transport.is_closing() or self._untaken()
+        ):
+            # What of the request is still to be taken may never be: the transport would
+            # keep the connection until it was, and the next request stand behind it.
             self.abort()
         elif self._reader.reusable:
             self.engine.pool.give(self.pool_key, self, monotonic())
@@ -341,13 +339,9 @@ class Connection(asyncio.BufferedProtocol):
             self.close()
         response.release()
 
-    def _unwritten(self) -> bool:
-        """Whether some of the request still waits for the session to take it."""
-        return self._transport.get_write_buffer_size() > 0
-
     def eof_received(self) -> None:
         # The transport would write all that it has before it told of the end.
-        if self._unread is not None and self._unwritten():
+        if self._unread is not None and self._untaken():
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -9,6 +9,10 @@ import time
 
 from ..interfaces import Departure
 
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
 READ = 1
 WRITE = 2
 
@@ -35,6 +39,15 @@ def look(sock: socket.socket | int, wanted: int) -> list[tuple[int, int]]:
     poll = own_poll()
     poll.register(sock, wanted)
     return poll.poll(0)
+
+
+def unconfirmed(sock: socket.socket) -> int:
+    """Bytes sent that the other side's system has not taken, where this one tells: it
+    does on Linux."""
+    if sys.platform != "linux" or sock.fileno() < 0:
+        return 0
+    told = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(told, sys.byteorder)
 
 
 def wait(
